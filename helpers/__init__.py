@@ -1,0 +1,1 @@
+"""Helpers of the lab kit; data flows settings -> data, prompts -> models -> generation, metrics -> plots, widgets."""

@@ -1,0 +1,251 @@
+"""The kit's commands: run, open, test, bench, doctor. Standard library only, because it makes the environment it needs.
+
+    python kit.py run 1        executes lab 1 and writes pages to build/
+    python kit.py open 1       opens lab 1 in JupyterLab
+    python kit.py test         tests helpers and labs
+    python kit.py bench        measures
+    python kit.py doctor       says what is wrong with this computer's set-up
+
+Every command but `doctor` first brings `.venv` up to date (nothing happens, and no network is needed, if it already
+is) and then goes on inside it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent
+OLDEST, NEWEST = (3, 11), (3, 13)
+INSTALLING = "installing"
+LISTS = ("requirements.txt", "constraints.txt", "pyproject.toml")
+# Nobody else's computer gets in, and none is asked for news. Containers run as root, which Jupyter must be told is meant.
+LAB_OPTIONS = ["--ServerApp.ip=127.0.0.1", "--LabApp.news_url=None", "--LabApp.extension_manager=readonly",
+               "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+               *(["--allow-root"] if hasattr(os, "geteuid") and os.geteuid() == 0 else [])]
+
+
+class KitError(Exception):
+    """Something the user can put right; the message says how."""
+
+
+class Environment:
+    """The folder `.venv` of a project, with a stamp inside that tells a finished installation from a broken one."""
+
+    def __init__(self, root=ROOT):
+        self.root = Path(root)
+        self.folder = self.root / ".venv"
+        self.stamp = self.folder / "kit-stamp.txt"
+        self.python = self.folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+
+    def is_current(self):
+        """Whether this very process runs on the environment's Python."""
+        return Path(sys.prefix).resolve() == self.folder.resolve()
+
+    def version(self):
+        """The environment's Python as "3.12", or None if it is not there or does not start."""
+        if not self.python.exists():
+            return None
+        question = "import sys, pip; print('%d.%d' % sys.version_info[:2])"
+        answer = subprocess.run([str(self.python), "-c", question], capture_output=True, text=True, check=False)
+        return answer.stdout.strip() or None
+
+    def fingerprint(self, version):
+        """Changes whenever something that decides what is installed changes; the project's own place is part of it."""
+        parts = [(self.root / name).read_bytes() for name in LISTS] + [version.encode(), str(self.root).encode()]
+        return hashlib.sha256(b"\0".join(parts)).hexdigest()
+
+    def state(self):
+        """"ready", "missing" (or its Python does not start), "interrupted" while installing, or "outdated"."""
+        stamp = self.stamp.read_text().strip() if self.stamp.exists() else ""
+        if stamp == INSTALLING:
+            return "interrupted"
+        version = self.version()
+        if version is None:
+            return "missing"
+        return "ready" if stamp == self.fingerprint(version) else "outdated"
+
+    def prepare(self):
+        """Creates the folder and installs into it as far as needed.
+
+        Raises:
+            KitError: no suitable Python, or an installation that failed.
+        """
+        state = self.state()
+        if state == "ready":
+            return
+        if state in ("missing", "interrupted"):
+            print(f"kit.py: .venv is {state}: creating it", flush=True)
+            self._create()
+        print("kit.py: installing the packages of requirements.txt; the first time this takes minutes", flush=True)
+        self.stamp.write_text(INSTALLING)
+        self._pip("-r", "requirements.txt", "-c", "constraints.txt")
+        self._pip("--no-deps", "--no-build-isolation", "-e", ".")
+        self.stamp.write_text(self.fingerprint(self.version()))
+
+    def _create(self):
+        """A fresh folder; the stamp says "installing" from the first moment, so that Ctrl-C is noticed later."""
+        try:
+            if self.folder.exists():
+                shutil.rmtree(self.folder)
+            self.folder.mkdir()
+        except OSError as error:
+            raise KitError(f".venv: cannot be replaced ({error}); leave programs that use it, try again") from None
+        self.stamp.write_text(INSTALLING)
+        if subprocess.run([find_python(), "-m", "venv", str(self.folder)], check=False).returncode:
+            raise KitError(".venv: could not be created (see above); on Debian and Ubuntu: apt install python3-venv")
+
+    def _pip(self, *arguments):
+        command = [str(self.python), "-m", "pip", "install", "--disable-pip-version-check", *arguments]
+        if subprocess.run(command, cwd=self.root, check=False).returncode:
+            raise KitError("the installation failed (see above); it needs a network once, and about 3 GB of disk, "
+                           "10 GB where torch brings CUDA; run the same command again")
+
+
+def find_python():
+    """A Python between 3.11 and 3.13: this one if it fits, else one on the path.
+
+    Raises:
+        KitError: there is none.
+    """
+    if OLDEST <= sys.version_info[:2] <= NEWEST:
+        return getattr(sys, "_base_executable", None) or sys.executable
+    for minor in range(NEWEST[1], OLDEST[1] - 1, -1):
+        if found := shutil.which(f"python3.{minor}"):
+            return found
+    raise KitError(f"Python {sys.version.split()[0]} is not supported; start kit.py with 3.11, 3.12 or 3.13")
+
+
+def find_labs(root=ROOT):
+    """Notebooks by the name a user types: "1", "2" … for labs/01_*.ipynb, then the extras by their names."""
+    labs = {str(int(path.name[:2])): path for path in sorted((root / "labs").glob("[0-9][0-9]_*.ipynb"))}
+    extras = {re.sub(r"^\d+_", "", path.stem): path for path in sorted((root / "labs" / "extras").glob("*.ipynb"))}
+    return {**labs, **extras}
+
+
+def choose_labs(names, labs):
+    """The notebooks asked for, in the order asked for; all numbered ones if none is.
+
+    Raises:
+        KitError: a name that no lab has, with the list of those there are; or no lab at all.
+    """
+    if not labs:
+        raise KitError(f"labs: {ROOT / 'labs'} holds no notebook; is this folder complete?")
+    if not names:
+        return [path for name, path in labs.items() if name.isdigit()]
+    chosen = []
+    for name in names:
+        short = str(int(name)) if name.isdecimal() else name
+        found = [path for key, path in labs.items() if short in (key, path.stem, path.name)]
+        if not found:
+            choices = ", ".join(f"{key} ({path.name})" for key, path in labs.items())
+            raise KitError(f"lab: {name!r} is not one of {choices}")
+        chosen += found
+    return list(dict.fromkeys(chosen))
+
+
+def parse(arguments):
+    """Command and options as a namespace; everything after `test` belongs to pytest."""
+    parser = argparse.ArgumentParser(
+        prog="kit.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="{run,open,test,bench,doctor}")
+    run = commands.add_parser("run", help="execute labs, write executed notebooks, HTML pages and figures")
+    run.add_argument("labs", nargs="*", metavar="LAB", help="numbers or names of extras; default: all numbered labs")
+    run.add_argument("--profile", help="pocket, small, base or large; default: LAB_PROFILE, else what suits")
+    run.add_argument("--out", type=Path, default=ROOT / "build", help="folder for the pages (default: build)")
+    lab = commands.add_parser("open", help="open JupyterLab on 127.0.0.1")
+    lab.add_argument("lab", nargs="?", help="number or name")
+    commands.add_parser("test", help="run pytest over tests and labs; arguments go to pytest", add_help=False)
+    bench = commands.add_parser("bench", help="run the benchmarks")
+    bench.add_argument("benchmarks", nargs="*", metavar="NAME", help="names of files in benchmarks/; default: all")
+    commands.add_parser("doctor", help="check this computer and the set-up")
+    if arguments[:1] == ["test"]:
+        return argparse.Namespace(command="test", pytest=arguments[1:])
+    return parser.parse_args(arguments)
+
+
+def choose_benchmarks(names, root=ROOT):
+    """Files of benchmarks/ by name, with or without .py; all of them if none is named.
+
+    Raises:
+        KitError: a name that no file has.
+    """
+    files = {path.stem: path for path in sorted((root / "benchmarks").glob("[!_]*.py"))}
+    for name in names:
+        if name.removesuffix(".py") not in files:
+            raise KitError(f"benchmark: {name!r} is not one of {', '.join(files) or '(none there)'}")
+    return [files[name.removesuffix(".py")] for name in names] or list(files.values())
+
+
+def restart(environment, arguments):
+    """This program again, on the environment's Python. On Windows it must stay as the parent, and waits."""
+    command = [str(environment.python), str(ROOT / "kit.py"), *arguments]
+    sys.stdout.flush()
+    if os.name != "nt":
+        os.execv(command[0], command)
+    process = subprocess.Popen(command)
+    while True:
+        try:
+            return process.wait()
+        except KeyboardInterrupt:
+            continue    # the child got the same signal and decides
+
+
+def perform(options):
+    """The command itself, on the environment's Python, where packages may be imported. Returns the exit status."""
+    os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"     # a kernel of the same name elsewhere must not win
+    for name in ("LAB_MODEL", "LAB_DATA"):
+        if os.environ.get(name):    # given from the user's folder; the labs run in another one
+            os.environ[name] = os.path.abspath(os.path.expanduser(os.environ[name]))
+    if options.command == "run":
+        from helpers.running import run_labs
+        return run_labs(options.notebooks, out=options.out.resolve(), profile=options.profile)
+    if options.command == "open":
+        from jupyterlab.labapp import main as jupyterlab
+        start = [f"--LabApp.default_url=/lab/tree/{path.relative_to(ROOT).as_posix()}" for path in options.notebooks]
+        return jupyterlab([*LAB_OPTIONS, f"--ServerApp.root_dir={ROOT}", *start])
+    if options.command == "test":
+        import pytest
+        os.chdir(ROOT)
+        os.environ.setdefault("LAB_PROFILE", "pocket")
+        return int(pytest.main(options.pytest or ["-q"]))
+    statuses = []
+    for path in options.files:
+        print(f"== {path.name}", flush=True)
+        statuses.append(subprocess.run([sys.executable, str(path)], cwd=ROOT, check=False).returncode)
+    return int(any(statuses))
+
+
+def main(arguments):
+    """Exit status: 0, 1 for something that failed, 2 for a wrong command or set-up, 130 for Ctrl-C."""
+    options, environment = parse(arguments), Environment()
+    try:
+        if options.command == "doctor":
+            if environment.version() and not environment.is_current():
+                return restart(environment, arguments)
+            from helpers.doctor import report
+            return report(ROOT, environment.state())
+        if options.command == "run":
+            options.notebooks = choose_labs(options.labs, find_labs())
+        elif options.command == "open":
+            options.notebooks = choose_labs([options.lab], find_labs()) if options.lab else []
+        elif options.command == "bench":
+            options.files = choose_benchmarks(options.benchmarks)
+        environment.prepare()
+        return perform(options) if environment.is_current() else restart(environment, arguments)
+    except KitError as error:
+        print(f"kit.py: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nkit.py: interrupted; what was begun is taken up again by the same command", file=sys.stderr)
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
