@@ -1,0 +1,43 @@
+"""Hardware: what this machine offers to a model (devices, number formats, a way to the hub); decides nothing else."""
+
+from __future__ import annotations
+
+import urllib.error
+import urllib.request
+
+import torch
+from huggingface_hub import constants as hub
+
+
+def available_devices() -> tuple[str, ...]:
+    """The kinds of device that torch can use here, the fastest first."""
+    gpu = ("cuda",) if torch.cuda.is_available() else ()
+    return (*gpu, "cpu", *(("mps",) if torch.backends.mps.is_available() else ()))
+
+
+def hub_is_reachable(timeout: float = 3.0) -> bool:
+    """Whether the model hub answers within `timeout` seconds; never asks if HF_HUB_OFFLINE is set."""
+    if hub.HF_HUB_OFFLINE:
+        return False
+    try:
+        urllib.request.urlopen(urllib.request.Request(hub.ENDPOINT, method="HEAD"), timeout=timeout).close()
+    except urllib.error.HTTPError:
+        return True     # an answer, even if an unfriendly one
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def choose_dtype(device: str) -> tuple[str, str]:
+    """(dtype, reason) for models that gain from half the bytes: bfloat16 where the hardware computes in it.
+
+    Never float16: T5's feed-forward activations exceed its largest number, 65,504.
+    """
+    if device == "cuda":
+        if torch.cuda.is_bf16_supported(including_emulation=False):
+            return "bfloat16", "this GPU computes in bfloat16: half the memory, and float32's range"
+        return "float32", "this GPU has no bfloat16, and float16 overflows inside T5"
+    # A processor without these instructions still runs bfloat16, by emulation and many times slower than float32.
+    if device == "cpu" and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()):
+        return "bfloat16", "this processor has bfloat16 instructions: half the memory, and float32's range"
+    return "float32", "this device has no fast bfloat16, and float16 overflows inside T5"

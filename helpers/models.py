@@ -1,0 +1,216 @@
+"""Models: loads a tokenizer and an encoder-decoder model and checks that they are whole; counts what they hold."""
+
+from __future__ import annotations
+
+import logging
+import os
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+import torch
+from huggingface_hub import snapshot_download
+from safetensors import SafetensorError, safe_open
+from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
+
+from helpers.hardware import hub_is_reachable
+from helpers.settings import Settings
+
+# With the output head apart from the embeddings (vocabulary × width more than if they were tied).
+PARAMETERS = {"google/flan-t5-small": 76_961_152, "google/flan-t5-base": 247_577_856,
+              "google/flan-t5-large": 783_150_080}
+BYTES = {"float32": 4, "bfloat16": 2, "int8": 1}
+COMPONENTS = ("embeddings", "encoder", "decoder", "head", "other")
+
+
+class ModelError(RuntimeError):
+    """A model that cannot be loaded, or is not whole; the message names it, what was found, and what to do."""
+
+
+class ParameterCount(NamedTuple):
+    """Trainable and all parameters of a model; shared ones count once."""
+    trainable: int
+    total: int
+
+    def __str__(self):
+        return f"{self.trainable:,} of {self.total:,} parameters trainable ({self.trainable / max(self.total, 1):.2%})"
+
+
+def load_seq2seq(settings: Settings):
+    """(tokenizer, model) of `settings.model` in `settings.dtype` on `settings.device`, ready for generation.
+
+    Only safetensors are read, and no code of a model's repository is run.
+
+    Raises:
+        ModelError: the hub cannot be reached; a file is missing, cut short or of another kind; weights missing, left
+            over, of the wrong shape or not finite; the vocabulary is smaller than the tokenizer's; a known model has
+            the wrong number of parameters.
+    """
+    folder = _model_folder(settings)
+    files = _weight_files(settings.model, folder)
+    options = {"local_files_only": True, "trust_remote_code": False}
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, **options)
+        with _without_tying_advice():
+            model, report = AutoModelForSeq2SeqLM.from_pretrained(
+                folder, dtype=getattr(torch, settings.dtype), use_safetensors=True, output_loading_info=True,
+                ignore_mismatched_sizes=True, **options)     # so that the report lists them; _check_report refuses them
+    except (OSError, ValueError, KeyError, TypeError, ImportError, AttributeError) as error:
+        raise ModelError(f"{settings.model}: is no encoder-decoder model that transformers can load; LAB_MODEL must be "
+                         f"a folder with its config.json, safetensors and tokenizer ({_first_line(error)})") from error
+    _check_report(settings.model, report)
+    _check_weights(settings.model, model, tokenizer)
+    _keep_head(settings.model, model, files.get("lm_head.weight"))
+    return tokenizer, model.to(settings.device).eval()
+
+
+def _first_line(error):
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def _model_folder(settings):
+    """The local folder of the model; from the hub only what is needed: no weights in other formats."""
+    if os.path.isabs(settings.model):
+        if not (Path(settings.model) / "config.json").is_file():
+            raise ModelError(f"{settings.model}: has no config.json, so it is not a model folder; set LAB_MODEL to one "
+                             "that save_pretrained wrote, or restore the folder from the kit's repository")
+        return Path(settings.model)
+    try:
+        return Path(snapshot_download(settings.model, revision=settings.model_revision,
+                                      allow_patterns=["*.json", "*.safetensors", "*.model", "*.txt"],
+                                      local_files_only=not hub_is_reachable()))      # else it retries for half a minute
+    except (OSError, ValueError) as error:
+        raise ModelError(f"{settings.model}: cannot be fetched from the model hub, nor is it stored here already "
+                         f"({_first_line(error)}); choose the profile pocket, which needs no network, or set LAB_MODEL "
+                         "to a model folder on this machine") from error
+
+
+def _weight_files(name, folder):
+    """{weight: safetensors file that holds it}; opening the files finds those that are cut short."""
+    files = sorted(folder.glob("*.safetensors"))
+    if not files:
+        raise ModelError(f"{name}: has no safetensors file; save the model with save_pretrained, which writes one")
+    places = {}
+    for file in files:
+        try:
+            with safe_open(file, framework="pt") as weights:
+                places |= dict.fromkeys(weights.keys(), file)
+        except (SafetensorError, OSError) as error:
+            raise ModelError(f"{file}: is broken or cut short at {file.stat().st_size:,} bytes ({_first_line(error)}"
+                             "); delete it and fetch it again, or restore it from the kit's repository") from None
+    return places
+
+
+@contextmanager
+def _without_tying_advice():
+    """Keeps one warning of transformers out of the notebook, whose advice cannot be followed.
+
+    `T5Config` sets `tie_word_embeddings` to True whatever config.json says. from_pretrained then finds that FLAN-T5's
+    head differs from its embeddings, rightly leaves it alone, and advises to set what it has just overruled.
+    `_keep_head` checks that the head is in place, so nothing is lost by not printing it.
+    """
+    def keep(record):
+        return "so we will NOT tie them" not in record.getMessage()
+
+    logger = logging.getLogger("transformers.modeling_utils")
+    logger.addFilter(keep)
+    try:
+        yield
+    finally:
+        logger.removeFilter(keep)
+
+
+def _check_report(name, report):
+    for kind, meaning in (("missing_keys", "the file lacks these weights"),
+                          ("unexpected_keys", "the model has no such weights"),
+                          ("mismatched_keys", "these weights have another shape than config.json says")):
+        found = sorted(map(str, report[kind]))
+        if found:
+            raise ModelError(f"{name}: {meaning}: {', '.join(found[:5])}{' …' if len(found) > 5 else ''} ({len(found)} "
+                             "in all); config.json and the weights must come from the same model")
+    if report["error_msgs"]:
+        raise ModelError(f"{name}: {report['error_msgs'][0]}")
+
+
+def head_is_tied(model) -> bool:
+    """Whether the output head is the same tensor as the input embeddings."""
+    return model.get_output_embeddings().weight is model.get_input_embeddings().weight
+
+
+def _keep_head(name, model, file):
+    """Makes sure that the output head stored in `file`, if there is one, was loaded, and stays.
+
+    transformers loads FLAN-T5's head as it should, but leaves config.tie_word_embeddings at True: the next
+    `tie_weights()` or `resize_token_embeddings()` would silently replace the head by the embeddings. The true value
+    prevents that.
+    """
+    head = model.get_output_embeddings().weight
+    if file:
+        with safe_open(file, framework="pt") as weights:
+            if not torch.equal(weights.get_tensor("lm_head.weight").to(head.dtype), head):
+                raise ModelError(f"{name}: its output head was replaced by its embeddings while loading; install the "
+                                 "versions in constraints.txt")
+    if not head_is_tied(model):
+        model.config.tie_word_embeddings = False
+
+
+def _check_weights(name, model, tokenizer):
+    broken = [weight for weight, values in model.named_parameters() if not torch.isfinite(values).all()]
+    if broken:
+        raise ModelError(f"{name}: {len(broken)} weights hold NaN or infinity, the first is {broken[0]}; training has "
+                         "diverged (T5 in float16 does so), or the file is damaged: fetch it or train it again")
+    rows = model.get_input_embeddings().num_embeddings
+    if rows < len(tokenizer):
+        raise ModelError(f"{name}: has embeddings for {rows:,} tokens, but its tokenizer knows {len(tokenizer):,}; "
+                         "they must come from the same model")
+    expected, total = PARAMETERS.get(name), count_parameters(model).total
+    if expected not in (None, total):
+        raise ModelError(f"{name}: has {total:,} parameters instead of {expected:,}; its files are not the original, "
+                         "or its output head was tied: install the versions in constraints.txt")
+
+
+def count_parameters(model) -> ParameterCount:
+    """Trainable and all parameters; shared ones count once."""
+    sizes = [(weight.numel(), weight.requires_grad) for weight in model.parameters()]
+    return ParameterCount(sum(size for size, trainable in sizes if trainable), sum(size for size, _ in sizes))
+
+
+def memory_footprint(model) -> list[dict]:
+    """Bytes that a model takes, one row a number format: held for inference, and while training with Adam.
+
+    Columns: dtype; weights (every parameter in that format); gradients, adam (two moments; both only for trainable
+    parameters) and training, the sum of the three; None for int8, which is for inference only. With all of it
+    trainable the sum is 4 times the weights; activations, which grow with the batch, and temporary buffers come on top.
+    Source: Rajbhandari et al. 2020 (ZeRO), section 3.1, for one format throughout.
+    """
+    trainable, total = count_parameters(model)
+    table = []
+    for dtype, size in BYTES.items():
+        row = {"dtype": dtype, "weights": size * total, "gradients": None, "adam": None, "training": None}
+        if dtype != "int8":
+            row |= {"gradients": size * trainable, "adam": 2 * size * trainable,
+                    "training": size * (total + 3 * trainable)}
+        table.append(row)
+    return table
+
+
+def _component(name):
+    parts = name.split(".")
+    if {"shared", "embed_tokens", "embed_positions"} & set(parts):
+        return "embeddings"
+    places = {"encoder": "encoder", "decoder": "decoder", "lm_head": "head"}
+    return next((places[part] for part in parts if part in places), "other")
+
+
+def parameter_table(model) -> list[dict]:
+    """Parameters by component, one row each: component, parameters, trainable, share of all; shared ones count once.
+
+    A tied head has no parameters of its own: its row says 0. "other" appears only where there is something in it.
+    """
+    counts = {component: [0, 0] for component in COMPONENTS}
+    for name, weight in model.named_parameters():       # leaves out the second name of a shared weight
+        counts[_component(name)][0] += weight.numel()
+        counts[_component(name)][1] += weight.numel() * weight.requires_grad
+    total = max(sum(count for count, _ in counts.values()), 1)
+    return [{"component": component, "parameters": count, "trainable": trainable, "share": count / total}
+            for component, (count, trainable) in counts.items() if count or component != "other"]

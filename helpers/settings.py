@@ -1,0 +1,207 @@
+"""Settings: which model and data the labs use, how large the runs are, and why; the one place that knows profiles."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import torch
+from transformers import set_seed
+
+from helpers.hardware import available_devices, choose_dtype, hub_is_reachable
+
+POCKET = Path(__file__).resolve().parent.parent / "pocket"
+# Not pinned: no commit of these two is known to us.
+HUB_DATA = {"data": "knkarthick/dialogsum", "data_revision": None}
+HUB_REWARD = {"reward_model": "facebook/roberta-hate-speech-dynabench-r4-target", "reward_revision": None}
+SHARED = {
+    "device": "auto",           # a CUDA GPU where there is one
+    "draws": 3,                 # draws of exemplars: one lucky exemplar must not pass for an effect
+    "seed": 42,
+}
+PROFILES = {
+    "pocket": {**SHARED,        # ships with the kit; works without a network, in minutes on two cores
+        "model": str(POCKET / "model"), "model_revision": None,
+        "data": str(POCKET / "data"), "data_revision": None,
+        "reward_model": str(POCKET / "reward"), "reward_revision": None,
+        "dtype": "float32",     # the shipped claims were measured in it, and half the bytes save nothing at this size
+        "batch_size": 32, "generation_batch_size": 32,
+        "max_prompt_tokens": 1024,      # pre-trained on prompts up to this length
+        "max_new_tokens": 96,
+        "train_steps": 300,     # a few minutes on two cores
+        "test_rows": 240,       # intervals of about ±0.02 ROUGE-L
+    },
+    "small": {**SHARED, **HUB_DATA, **HUB_REWARD,       # 77 million parameters: real data on a patient CPU
+        "model": "google/flan-t5-small", "model_revision": "0fc9ddf78a1e988dac52e2dac162b0ede4fd74ab",
+        "dtype": "auto",
+        "batch_size": 8, "generation_batch_size": 16,
+        "max_prompt_tokens": 512,       # T5's relative positions have no hard end; it was trained on 512
+        "max_new_tokens": 100,  # nearly every DialogSum summary is shorter
+        "train_steps": 500, "test_rows": 100,
+    },
+    "base": {**SHARED, **HUB_DATA, **HUB_REWARD,        # 248 million parameters: the model of the course, on a GPU
+        "model": "google/flan-t5-base", "model_revision": "7bcac572ce56db69c1ea7c8af255c5d7c9672fc2",
+        "dtype": "auto",
+        "batch_size": 16, "generation_batch_size": 64,
+        "max_prompt_tokens": 512, "max_new_tokens": 100,
+        "train_steps": 1000, "test_rows": 500,          # all of DialogSum's test dialogues
+    },
+    "large": {**SHARED, **HUB_DATA, **HUB_REWARD,       # 783 million parameters: a GPU with 24 GB
+        "model": "google/flan-t5-large", "model_revision": None,    # not pinned: its commit is not known to us
+        "dtype": "auto",
+        "batch_size": 8, "generation_batch_size": 32,
+        "max_prompt_tokens": 512, "max_new_tokens": 100,
+        "train_steps": 1000, "test_rows": 240,
+    },
+}
+DTYPES = ("float32", "bfloat16")
+COUNTS = ("batch_size", "generation_batch_size", "max_prompt_tokens", "max_new_tokens", "train_steps", "test_rows",
+          "draws")
+NAMES = ("model", "data", "reward_model")
+REVISIONS = ("model_revision", "data_revision", "reward_revision")
+# The claims were measured with these; the device and the batch size of generation change only the time it takes.
+MEASURED = ("model", "data", "reward_model", "dtype", "batch_size", "max_prompt_tokens", "max_new_tokens",
+            "train_steps", "test_rows", "draws", "seed")
+
+
+class SettingsError(ValueError):
+    """A setting that cannot be used: names the field, the value found and the choices."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that a lab must know to run; lengths in tokens, batch sizes in sequences. Checked when made."""
+    profile: str
+    model: str                      # hub id, or absolute path of a folder
+    model_revision: str | None
+    data: str                       # hub id, or absolute path of a file or folder
+    data_revision: str | None
+    reward_model: str
+    reward_revision: str | None
+    dtype: str
+    dtype_reason: str
+    device: str
+    batch_size: int
+    generation_batch_size: int
+    max_prompt_tokens: int
+    max_new_tokens: int
+    train_steps: int
+    test_rows: int
+    draws: int
+    seed: int
+
+    def __post_init__(self):
+        _check_choice("profile", self.profile, PROFILES)
+        if self.dtype == "float16":
+            raise SettingsError("dtype: 'float16' overflows inside T5, so that nothing is learned; choose one of "
+                                f"{', '.join(DTYPES)}")
+        _check_choice("dtype", self.dtype, DTYPES)
+        for name in (*NAMES, "dtype_reason", "device"):
+            if not isinstance(getattr(self, name), str) or not getattr(self, name).strip():
+                raise SettingsError(f"{name}: {getattr(self, name)!r} is not a text with at least one character")
+        for name in REVISIONS:
+            if not (getattr(self, name) is None or isinstance(getattr(self, name), str) and getattr(self, name)):
+                raise SettingsError(f"{name}: {getattr(self, name)!r} is not a commit or branch name, nor None")
+        for name in COUNTS:
+            _check_whole(name, getattr(self, name), 1, 10**9)
+        _check_whole("seed", self.seed, 0, 2**32 - 1)       # numpy takes no larger one
+        _check_choice("device", self.device, available_devices())
+
+    @property
+    def is_reference(self) -> bool:
+        """Whether model and data are the profile's own, not replaced by LAB_MODEL, LAB_DATA or an override."""
+        return self._as_in_profile(("model", "model_revision", "data", "data_revision"))
+
+    @property
+    def claims_asserted(self) -> bool:
+        """Whether a lab asserts its claims: they were measured on the pocket profile, as it stands in the table."""
+        return self.profile == "pocket" and self._as_in_profile(MEASURED)
+
+    def _as_in_profile(self, names):
+        return all(getattr(self, name) == PROFILES[self.profile][name] for name in names)
+
+
+def _check_choice(name, value, choices):
+    if not isinstance(value, str) or value not in choices:
+        raise SettingsError(f"{name}: {value!r} is not one of {', '.join(choices)}")
+
+
+def _check_whole(name, value, least, most):
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+        raise SettingsError(f"{name}: {value!r} is not a whole number from {least} to {most}")
+
+
+def default_profile() -> str:
+    """"base" with a CUDA GPU and a reachable hub, else "pocket"; without a GPU the network is not even looked at."""
+    return "base" if torch.cuda.is_available() and hub_is_reachable() else "pocket"
+
+
+def _local_or_hub(value):
+    """An absolute path if the value is meant as a path, else the value as it is."""
+    if not isinstance(value, str | os.PathLike):
+        return value
+    path, text = Path(value).expanduser(), os.fspath(value)
+    is_path = isinstance(value, os.PathLike) or path.is_absolute() or text.startswith(".") or (text and path.exists())
+    return str(path.resolve()) if is_path or not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", text) and text else text
+
+
+def _check_local(name, value):
+    if not os.path.isabs(value):
+        return
+    path = Path(value)
+    remedy = f"correct {name}, or leave it out to use the profile's own"
+    if not path.exists():
+        raise SettingsError(f"{name}: {value!r} does not exist; {remedy}")
+    if name in ("LAB_MODEL", "model") and not (path / "config.json").is_file():
+        raise SettingsError(f"{name}: {value!r} has no config.json, so it is not a model folder as save_pretrained "
+                            f"writes it; {remedy}")
+
+
+def _replacements(overrides):
+    """Model and data that replace the profile's own; an argument goes before the environment."""
+    replaced = {}
+    for field, variable in (("model", "LAB_MODEL"), ("data", "LAB_DATA")):
+        if field in overrides:
+            name, value = field, _local_or_hub(overrides[field])
+        elif os.environ.get(variable):
+            name, value = variable, str(Path(os.environ[variable]).expanduser().resolve())
+        else:
+            continue
+        if isinstance(value, str):
+            _check_local(name, value)
+        replaced |= {field: value, f"{field}_revision": None}      # the profile's revision belongs to its own model
+    return replaced
+
+
+def load_settings(profile: str | None = None, **overrides) -> Settings:
+    """The settings of a profile, with LAB_MODEL, LAB_DATA and `overrides` (field=value) in place of its values.
+
+    Args:
+        profile: a name in `PROFILES`; None takes LAB_PROFILE, and without it `default_profile()`.
+    Raises:
+        SettingsError: unknown profile or field, a value of the wrong type or range, a path that does not exist.
+    """
+    if profile is None and os.environ.get("LAB_PROFILE"):
+        profile = os.environ["LAB_PROFILE"]
+        _check_choice("LAB_PROFILE", profile, PROFILES)
+    profile = default_profile() if profile is None else profile
+    _check_choice("profile", profile, PROFILES)
+    known = [field.name for field in fields(Settings) if field.name != "profile"]
+    for name, value in overrides.items():
+        if name not in known:
+            raise SettingsError(f"{name}: no such setting (value {value!r}); the settings are {', '.join(known)}")
+    values = PROFILES[profile] | _replacements(overrides)
+    values |= {name: value for name, value in overrides.items() if name not in ("model", "data")}
+    if values["device"] == "auto":
+        values["device"] = available_devices()[0]
+    reason = "set by hand" if "dtype" in overrides else "the profile's claims were measured in it"
+    if values["dtype"] == "auto":
+        values["dtype"], reason = choose_dtype(values["device"])
+    return Settings(profile=profile, **{"dtype_reason": reason} | values)
+
+
+def seed_everything(settings: Settings) -> None:
+    """Seeds python, numpy, torch (all devices) and transformers; the only place in the kit that does."""
+    set_seed(settings.seed)

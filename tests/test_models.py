@@ -1,0 +1,266 @@
+"""Models: loading a whole model and refusing a damaged one; an untied output head stays untied; counts."""
+
+import json
+import logging
+import shutil
+import socket
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer, pre_tokenizers
+from tokenizers import models as token_models
+from transformers import BertConfig, PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration
+
+from helpers import models
+from helpers.models import ModelError, count_parameters, head_is_tied, load_seq2seq, memory_footprint, parameter_table
+from helpers.settings import load_settings
+
+WORDS = ["<pad>", "</s>", "<unk>", "hello", "how", "are", "you", "fine", "thanks", "bye"]
+SHAPE = {"vocab_size": 16, "d_model": 8, "d_kv": 4, "d_ff": 12, "num_layers": 1, "num_heads": 2,
+         "decoder_start_token_id": 0, "feed_forward_proj": "gated-gelu"}
+FLAN = {"google/flan-t5-small": (512, 1024, 8, 6), "google/flan-t5-base": (768, 2048, 12, 12),
+        "google/flan-t5-large": (1024, 2816, 24, 16)}      # d_model, d_ff, layers, heads
+
+
+def save_tokenizer(folder, words=WORDS):
+    backend = Tokenizer(token_models.WordLevel({word: number for number, word in enumerate(words)}, unk_token="<unk>"))
+    backend.pre_tokenizer = pre_tokenizers.Whitespace()
+    PreTrainedTokenizerFast(tokenizer_object=backend, pad_token="<pad>", eos_token="</s>",
+                            unk_token="<unk>").save_pretrained(folder)
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory):
+    """A whole tiny T5 with tied embeddings, as save_pretrained writes it."""
+    folder = tmp_path_factory.mktemp("model")
+    torch.manual_seed(0)
+    T5ForConditionalGeneration(T5Config(**SHAPE)).save_pretrained(folder)
+    save_tokenizer(folder)
+    return folder
+
+
+@pytest.fixture
+def folder(original, tmp_path):
+    """A copy of it that a test may damage."""
+    return shutil.copytree(original, tmp_path / "model")
+
+
+def load(folder, **overrides):
+    return load_seq2seq(load_settings("pocket", model=folder, device="cpu", **overrides))
+
+
+def change_weights(folder, change):
+    weights = load_file(folder / "model.safetensors")
+    change(weights)
+    save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+
+
+def untie(folder):
+    """Gives the saved model an output head of its own, and the config.json that FLAN-T5 has."""
+    head = torch.randn(16, 8)
+    change_weights(folder, lambda weights: weights.update({"lm_head.weight": head}))
+    config = json.loads((folder / "config.json").read_text())
+    config.pop("scale_decoder_outputs", None)
+    (folder / "config.json").write_text(json.dumps(config | {"tie_word_embeddings": False}))
+    return head
+
+
+def test_loads_without_a_network(folder, monkeypatch):
+    def refuse(*args, **kwargs):
+        raise AssertionError(f"the network was used: {args}")
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "getaddrinfo", refuse)
+    tokenizer, model = load(folder)
+    assert tokenizer.decode(tokenizer("hello you")["input_ids"]) == "hello you"
+    assert torch.equal(model.shared.weight, load_file(folder / "model.safetensors")["shared.weight"])
+    assert not model.training and head_is_tied(model) and model.config.tie_word_embeddings
+    logits = model(**tokenizer("hello", return_tensors="pt"), labels=torch.tensor([[6, 1]])).logits
+    assert logits.shape == (1, 2, 16) and logits.dtype == torch.float32
+
+
+def test_dtype_is_that_of_the_settings(folder):
+    assert {weight.dtype for weight in load(folder, dtype="bfloat16")[1].parameters()} == {torch.bfloat16}
+
+
+def test_untied_head_is_loaded_and_stays_untied(folder, tmp_path):
+    head = untie(folder)
+    _, model = load(folder)
+    assert torch.equal(model.lm_head.weight, head) and not head_is_tied(model)
+    assert model.encoder.embed_tokens.weight is model.shared.weight is model.decoder.embed_tokens.weight
+    assert not model.config.tie_word_embeddings and not model.config.scale_decoder_outputs
+    model.tie_weights()
+    assert torch.equal(model.lm_head.weight, head)
+    model.resize_token_embeddings(24, mean_resizing=False)
+    assert torch.equal(model.lm_head.weight[:16], head) and not head_is_tied(model)
+    model.save_pretrained(tmp_path / "saved")
+    save_tokenizer(tmp_path / "saved")
+    _, again = load(tmp_path / "saved")
+    assert torch.equal(again.lm_head.weight[:16], head) and not again.config.tie_word_embeddings
+
+
+def test_without_the_correction_the_head_would_be_lost(folder):
+    """The fault itself, so that we notice when transformers no longer has it."""
+    head = untie(folder)
+    model = T5ForConditionalGeneration.from_pretrained(folder)
+    assert torch.equal(model.lm_head.weight, head)
+    model.tie_weights()
+    assert head_is_tied(model)
+
+
+@pytest.mark.parametrize("through_the_kit", [True, False])
+def test_advice_that_cannot_be_followed_is_not_printed(folder, monkeypatch, caplog, through_the_kit):
+    untie(folder)
+    monkeypatch.setattr(logging.getLogger("transformers"), "propagate", True)       # else caplog sees nothing of it
+    load(folder) if through_the_kit else T5ForConditionalGeneration.from_pretrained(folder)
+    assert ("we will NOT tie them" in caplog.text) != through_the_kit
+
+
+def test_stored_head_that_equals_the_embeddings_is_a_tied_one(folder):
+    change_weights(folder, lambda weights: weights.update({"lm_head.weight": weights["shared.weight"].clone()}))
+    assert head_is_tied(load(folder)[1])
+
+
+def test_head_replaced_while_loading_is_an_error(folder, monkeypatch):
+    untie(folder)
+    original = models.AutoModelForSeq2SeqLM.from_pretrained
+
+    def loads_and_ties(*args, **options):
+        model, report = original(*args, **options)
+        model.tie_weights()
+        return model, report
+    monkeypatch.setattr(models.AutoModelForSeq2SeqLM, "from_pretrained", loads_and_ties)
+    with pytest.raises(ModelError, match="output head was replaced by its embeddings"):
+        load(folder)
+
+
+@pytest.mark.parametrize("change, message", [
+    (lambda weights: weights.pop("decoder.final_layer_norm.weight"), r"lacks these weights: decoder.final_layer_norm"),
+    (lambda weights: weights.update(odd=torch.zeros(2)), r"no such weights: odd \(1 in all\)"),
+    (lambda weights: weights.update({"shared.weight": torch.zeros(9, 8)}), "another shape .*shared.weight"),
+    (lambda weights: weights["shared.weight"].view(-1)[0].fill_(float("nan")), "NaN or infinity, .* shared.weight"),
+    (lambda weights: weights["encoder.final_layer_norm.weight"].fill_(float("inf")), "is encoder.final_layer_norm"),
+])
+def test_damaged_weights(folder, change, message):
+    change_weights(folder, change)
+    with pytest.raises(ModelError, match=message):
+        load(folder)
+
+
+@pytest.mark.parametrize("keep", [0, 5, 200, -100])
+def test_weights_cut_short(folder, keep):
+    file = folder / "model.safetensors"
+    file.write_bytes(file.read_bytes()[:keep])
+    with pytest.raises(ModelError, match=r"model.safetensors: is broken or cut short at .* fetch it again"):
+        load(folder)
+
+
+def test_missing_files(folder, tmp_path):
+    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    with pytest.raises(ModelError, match="has no safetensors file"):
+        load(folder)
+    settings = load_settings("pocket", model=folder)
+    (folder / "config.json").unlink()
+    with pytest.raises(ModelError, match="has no config.json"):
+        load_seq2seq(settings)
+
+
+@pytest.mark.parametrize("name", ["tokenizer.json", "config.json"])
+def test_broken_json(folder, name):
+    (folder / name).write_text('{"model_type": ')
+    with pytest.raises(ModelError, match="is no encoder-decoder model that transformers can load"):
+        load(folder)
+
+
+def test_missing_tokenizer(folder):
+    for name in ("tokenizer.json", "tokenizer_config.json"):
+        (folder / name).unlink()
+    with pytest.raises(ModelError):
+        load(folder)
+
+
+def test_other_kinds_of_model(folder):
+    BertConfig().save_pretrained(folder)
+    with pytest.raises(ModelError, match="is no encoder-decoder model"):
+        load(folder)
+
+
+def test_vocabulary_smaller_than_the_tokenizer(folder):
+    save_tokenizer(folder, WORDS + [f"word{number}" for number in range(10)])
+    with pytest.raises(ModelError, match="embeddings for 16 tokens, but its tokenizer knows 20"):
+        load(folder)
+
+
+def test_known_model_with_another_count(folder, monkeypatch):
+    monkeypatch.setitem(models.PARAMETERS, str(folder), 7)
+    with pytest.raises(ModelError, match=r"parameters instead of 7; .*constraints.txt"):
+        load(folder)
+
+
+def test_hub_out_of_reach(monkeypatch, tmp_path):
+    asked = {}
+
+    def snapshot_download(name, **options):
+        asked.update(options, name=name)
+        raise FileNotFoundError("not here\nmore")
+    monkeypatch.setattr(models, "hub_is_reachable", lambda: False)
+    monkeypatch.setattr(models, "snapshot_download", snapshot_download)
+    with pytest.raises(ModelError, match="google/flan-t5-small: .*not here.*profile pocket.*LAB_MODEL"):
+        load_seq2seq(load_settings("small"))
+    assert asked["local_files_only"] and asked["revision"] == "0fc9ddf78a1e988dac52e2dac162b0ede4fd74ab"
+
+
+def test_hub_model_is_loaded_from_its_snapshot(monkeypatch, folder):
+    monkeypatch.setattr(models, "hub_is_reachable", lambda: True)
+    monkeypatch.setattr(models, "snapshot_download", lambda name, **options: str(folder))
+    _, model = load_seq2seq(load_settings("pocket", model="some/model"))
+    assert count_parameters(model).total > 0
+
+
+@pytest.mark.parametrize("name", FLAN)
+def test_expected_counts_follow_from_the_shapes(name):
+    width, inner, layers, heads = FLAN[name]
+    with torch.device("meta"):
+        model = T5ForConditionalGeneration(T5Config(
+            vocab_size=32128, d_model=width, d_kv=64, d_ff=inner, num_layers=layers, num_heads=heads,
+            feed_forward_proj="gated-gelu"))
+    assert count_parameters(model).total + 32128 * width == models.PARAMETERS[name]
+
+
+def test_counts_and_memory(folder):
+    _, model = load(folder)
+    total = count_parameters(model).total
+    assert total == sum(weights.numel() for weights in load_file(folder / "model.safetensors").values())
+    model.requires_grad_(False)
+    model.shared.weight.requires_grad_(True)
+    assert count_parameters(model) == (128, total)
+    assert str(count_parameters(model)).startswith(f"128 of {total:,} parameters")
+    rows = {row["dtype"]: row for row in memory_footprint(model)}
+    assert [rows[dtype]["weights"] for dtype in ("float32", "bfloat16", "int8")] == [4 * total, 2 * total, total]
+    assert rows["float32"]["adam"] == 2 * rows["float32"]["gradients"] == 8 * 128
+    assert rows["float32"]["training"] == 4 * total + 12 * 128 and rows["int8"]["training"] is None
+
+
+def test_memory_of_training_is_what_adam_really_holds(folder):
+    _, model = load(folder)
+    optimizer = torch.optim.AdamW(model.parameters())
+    model(input_ids=torch.tensor([[3, 4]]), labels=torch.tensor([[5, 1]])).loss.backward()
+    optimizer.step()
+    tensors = list(model.parameters()) + [weight.grad for weight in model.parameters()]
+    tensors += [value for state in optimizer.state.values() for name, value in state.items() if name != "step"]
+    assert sum(tensor.nbytes for tensor in tensors) == memory_footprint(model)[0]["training"]
+
+
+def test_parameter_table(folder):
+    untie(folder)
+    _, model = load(folder)
+    table = {row["component"]: row for row in parameter_table(model)}
+    assert list(table) == ["embeddings", "encoder", "decoder", "head"]
+    assert table["embeddings"]["parameters"] == table["head"]["parameters"] == 128
+    assert sum(row["parameters"] for row in table.values()) == count_parameters(model).total
+    assert sum(row["share"] for row in table.values()) == pytest.approx(1)
+    assert table["decoder"]["parameters"] - table["encoder"]["parameters"] == 4 * 64 + 8   # cross-attention
+
+
+def test_parameter_table_of_a_tied_model(original):
+    assert [row["parameters"] for row in parameter_table(load(original)[1]) if row["component"] == "head"] == [0]
