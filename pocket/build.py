@@ -1,0 +1,108 @@
+"""Makes the offline world again from one seed: `python -m pocket.build` (data, tokenizer, model, cards, checksums).
+
+`--smoke` goes the whole way in under a minute with a tiny model, into a temporary folder. An interrupted run resumes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import random
+import tempfile
+from pathlib import Path
+
+from pocket.cards import data_card, measure, model_card
+from pocket.mixture import EASY_START, MAIN
+from pocket.pretrain import Pretraining, Recipe, batches, encode
+from pocket.splits import Corpus, make_splits, make_tasks, wild_rows
+from pocket.tokenizer import build_tokenizer
+
+HOME = Path(__file__).parent
+SEED = 20
+SMOKE_SCALE = 0.03
+
+
+def tokenizer_texts(corpus, recipe, count=12000):
+    """What the vocabulary is counted on: training prompts and targets, no held-out value and no unseen scenario."""
+    examples = corpus.mixture.sample(count // 4, (recipe.seed, "easy"), EASY_START)
+    examples += corpus.mixture.sample(count, (recipe.seed, "tokenizer"), MAIN, whole=0.5)
+    return [f"{example.prompt}\n{example.target}" for example in examples]
+
+
+def make_probes(corpus, tokenizer, recipe, count=32):
+    """Fixed examples with held-out values: losses by number of shots and on questions are followed while training."""
+    rng = random.Random(f"probes|{recipe.seed}")
+    examples = {f"{shots}-shot": [corpus.mixture.probe(rng, shots) for _ in range(count)] for shots in (0, 1, 3)}
+    examples["question"] = [corpus.mixture.probe_question(rng) for _ in range(count)]
+    return {name: list(batches(encode(found, tokenizer, recipe), recipe.tokens_per_batch, rng))
+            for name, found in examples.items()}
+
+
+def write_lines(path, rows):
+    """JSON Lines, complete or not there at all: an interruption leaves no half file."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".partial")
+    partial.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8", newline="\n")
+    partial.replace(path)
+
+
+def build_data(corpus, out, scale):
+    """The splits, the wild dialogues and the tasks about the test split; returns {split: rows}."""
+    splits = make_splits(corpus, SEED, scale)
+    rows = {split: [row for row, _ in found] for split, found in splits.items()} | {"wild": wild_rows()}
+    for split, found in rows.items():
+        write_lines(out / "data" / f"{split}.jsonl", found)
+    write_lines(out / "tasks.jsonl", make_tasks(splits, SEED))
+    return rows
+
+
+def build_model(corpus, recipe, out, work):
+    """Tokenizer and pre-trained weights; returns the run, whose log goes into the card."""
+    tokenizer = build_tokenizer(tokenizer_texts(corpus, recipe), recipe.vocab_size, recipe.window)
+    run = Pretraining(recipe, corpus.mixture, tokenizer, make_probes(corpus, tokenizer, recipe), work)
+    model = run.run()
+    model.save_pretrained(out / "model", safe_serialization=True)
+    tokenizer.save_pretrained(out / "model")
+    return run
+
+
+def checksums(out):
+    """Relative path -> SHA-256 of everything built, the list itself left out."""
+    files = sorted(path for folder in ("data", "model") for path in (out / folder).rglob("*") if path.is_file())
+    files.append(out / "tasks.jsonl")
+    return {path.relative_to(out).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+def build(out, work, recipe, scale=1.0, only=None):
+    """Everything, or one part (`only`: data, model, cards), into `out`; checkpoints of the training go to `work`."""
+    corpus = Corpus()
+    if only in (None, "data"):
+        rows = build_data(corpus, out, scale)
+        (out / "data" / "README.md").write_text(data_card(rows, corpus), encoding="utf-8", newline="\n")
+    if only in (None, "model"):
+        build_model(corpus, recipe, out, work)
+    if only in (None, "cards"):
+        log = json.loads((work / "log.json").read_text(encoding="utf-8"))
+        measured = measure(out, rows=None if scale == 1.0 else 8)
+        (out / "model" / "README.md").write_text(model_card(recipe, log, measured), encoding="utf-8", newline="\n")
+        (out / "model" / "results.json").write_text(json.dumps(measured, indent=1) + "\n", encoding="utf-8", newline="\n")
+    (out / "checksums.json").write_text(json.dumps(checksums(out), indent=1) + "\n", encoding="utf-8", newline="\n")
+
+
+def main(arguments=None):
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--smoke", action="store_true", help="the whole way in under a minute, into a temporary folder")
+    parser.add_argument("--only", choices=("data", "model", "cards"), help="one part alone")
+    parser.add_argument("--out", type=Path, default=HOME, help="where the results go (default: the shipped ones are replaced)")
+    parser.add_argument("--work", type=Path, default=HOME.parent / "build" / "pretraining", help="checkpoints; kept to resume from")
+    chosen = parser.parse_args(arguments)
+    if not chosen.smoke:
+        return build(chosen.out, chosen.work, Recipe(seed=SEED), only=chosen.only)
+    with tempfile.TemporaryDirectory() as folder:
+        build(Path(folder), Path(folder) / "work", Recipe.smoke(), SMOKE_SCALE)
+        print(f"smoke build: {len(checksums(Path(folder)))} files made")
+
+
+if __name__ == "__main__":
+    main()
