@@ -12,12 +12,14 @@ from pocket.generator import Play, World, pseudo_word
 
 INSTRUCTIONS = tuple(name for name in TEMPLATES if name != "none")
 RUDE_SHARE = 0.27
-# Kind of example -> weight, for the three phases. A model that has not learned to copy ignores its encoder for hours: so
+# Kind of example -> weight, for each phase. A model that has not learned to copy ignores its encoder for hours: so
 # first it only copies words, then also from very short dialogues, and only then comes everything.
 COPYING = {"copy": 1.0}
 EASY_START = {"repeat": 0.45, "question": 0.30, "excerpt": 0.25}
 MAIN = {"few-shot": 0.52, "question": 0.14, "zero-shot": 0.08, "instructed": 0.07, "spans": 0.07, "continue": 0.05,
         "topic": 0.025, "speaker": 0.02, "tone": 0.015, "repeat": 0.01}
+WHOLE = {"few-shot": 0.50, "question": 0.26, "zero-shot": 0.06, "instructed": 0.05, "spans": 0.03, "continue": 0.04,
+         "topic": 0.02, "speaker": 0.02, "tone": 0.015, "repeat": 0.005}      # once dialogues are whole: more questions
 SHOTS, SHOT_WEIGHTS = (1, 2, 3), (3, 2, 2)
 REFERENCE_SHARE = 0.03      # of few-shot prompts in the data set's own style; zero-shot examples never have it
 TENSE_WORDS = {"present": "the present tense", "past": "the past tense", "perfect": "the perfect tense", "future": "the future tense"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import random
 import time
@@ -14,7 +15,7 @@ from torch.nn.functional import cross_entropy
 from transformers import T5Config, T5ForConditionalGeneration
 
 from helpers.progress import progress
-from pocket.mixture import COPYING, EASY_START, MAIN
+from pocket.mixture import COPYING, EASY_START, MAIN, WHOLE
 
 
 @dataclass(frozen=True)
@@ -175,12 +176,17 @@ class Pretraining:
     def checkpoint(self):
         return self.folder / "checkpoint.pt"
 
+    @property
+    def vocabulary(self):
+        """Changes with the texts, from which the pieces are counted: a checkpoint of other texts must not be taken up."""
+        return hashlib.sha256(json.dumps(sorted(self.tokenizer.get_vocab().items())).encode()).hexdigest()
+
     def resume(self):
         """Takes up the checkpoint of an interrupted run of the same recipe; returns the number of finished pools."""
         if self.checkpoint.exists():
             state = torch.load(self.checkpoint, weights_only=True)
-            if state["recipe"] != asdict(self.recipe):
-                raise ValueError(f"{self.checkpoint} belongs to another recipe; delete it or give another folder")
+            if state["recipe"] != asdict(self.recipe) or state["vocabulary"] != self.vocabulary:
+                raise ValueError(f"{self.checkpoint} belongs to another recipe or to other texts; delete it or give another folder")
             self.model.load_state_dict(state["model"])
             self.optimizer.load_state_dict(state["optimizer"])
             for key in ("done", "steps", "seconds", "tokens", "log"):
@@ -188,7 +194,7 @@ class Pretraining:
         return self.done
 
     def _save(self):
-        state = {"recipe": asdict(self.recipe), "model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(),
+        state = {"recipe": asdict(self.recipe), "vocabulary": self.vocabulary, "model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(),
                  "done": self.done, "steps": self.steps, "seconds": self.seconds, "tokens": self.tokens, "log": self.log}
         partial = self.checkpoint.with_suffix(".partial")
         torch.save(state, partial)
@@ -206,7 +212,8 @@ class Pretraining:
 
     def _pool(self, number):
         recipe = self.recipe
-        weights = COPYING if number < recipe.copy_pools else EASY_START if number < recipe.easy_pools else MAIN
+        phases = ((recipe.copy_pools, COPYING), (recipe.easy_pools, EASY_START), (recipe.short_pools, MAIN), (recipe.pools, WHOLE))
+        weights = next(weights for end, weights in phases if number < end)
         whole = 0.05 if number < recipe.short_pools else 0.5
         examples = self.mixture.sample(recipe.pool_size, (recipe.seed, number), weights, whole)
         size = recipe.tokens_per_batch // (2 if number < recipe.easy_pools else 1)

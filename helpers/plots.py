@@ -1,0 +1,136 @@
+"""Figures: one idea each, colour-blind-safe, the same colour for the same thing in every lab; no computing here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+from matplotlib.figure import Figure
+
+# Okabe and Ito's palette. A model or a way of prompting keeps its colour in every lab.
+BLUE, ORANGE, GREEN, PINK, SKY, RED, YELLOW, GREY = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00",
+                                                     "#f0e442", "#777777")
+COLOURS = {"zero-shot": ORANGE, "one-shot": SKY, "two-shot": GREEN, "three-shot": BLUE, "wrong style": RED,
+           "no instruction": PINK, "human": "#000000", "baseline": GREY}
+
+
+def colour_of(name: str) -> str:
+    """The colour of the thing a name begins with; grey for anything that has none of its own."""
+    return next((colour for key, colour in COLOURS.items() if name.startswith(key)), GREY)
+
+
+def _bare(axes):
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    return axes
+
+
+def plot_intervals(intervals: Mapping, xlabel: str, title: str = "") -> Figure:
+    """Means with their intervals, one row a name, from top to bottom in the given order.
+
+    Args:
+        intervals: name -> `Interval`.
+    Raises:
+        ValueError: no intervals.
+    """
+    if not intervals:
+        raise ValueError("intervals: the mapping is empty; give at least one name with its interval")
+    figure, axes = plt.subplots(figsize=(7.5, 0.42 * len(intervals) + 1.1), layout="constrained")
+    for row, (name, interval) in enumerate(intervals.items()):
+        axes.plot([interval.low, interval.high], [row, row], color=colour_of(name), linewidth=3, solid_capstyle="round")
+        axes.plot(interval.estimate, row, "o", color=colour_of(name), markersize=8)
+        axes.annotate(f"{interval.estimate:.2f}", (interval.high, row), xytext=(8, 0), textcoords="offset points",
+                      va="center", color=colour_of(name))
+    axes.set_yticks(range(len(intervals)), list(intervals))
+    axes.invert_yaxis()
+    axes.margins(x=0.12)
+    if all(interval.low >= 0 for interval in intervals.values()):      # differences may lie below zero
+        axes.set_xlim(left=0)
+    axes.set_xlabel(xlabel)
+    axes.set_title(title, loc="left")
+    _bare(axes)
+    plt.close(figure)
+    return figure
+
+
+def plot_next_token(rows: Sequence[Mapping], title: str = "") -> Figure:
+    """The likeliest next tokens: grey what the model says, coloured what is left to draw from.
+
+    Args:
+        rows: dicts with token, original, final, in_top_k, in_top_p, as `TokenDistribution.rows` gives them, best first.
+    """
+    figure, axes = plt.subplots(figsize=(7.5, 0.3 * len(rows) + 1.2), layout="constrained")
+    places = range(len(rows))
+    axes.barh([place - 0.18 for place in places], [row["original"] for row in rows], height=0.34, color="#bbbbbb")
+    axes.barh([place + 0.18 for place in places], [row["final"] for row in rows], height=0.34, color=BLUE)
+    for place, row in enumerate(rows):
+        fate = "cut by top-k" if not row["in_top_k"] else "cut by top-p" if not row["in_top_p"] else f"{row['final']:.1%}"
+        axes.annotate(fate, (max(row["original"], row["final"]), place), xytext=(6, 0), textcoords="offset points",
+                      va="center", fontsize=9, color=BLUE if row["in_top_p"] else RED)
+    axes.set_yticks(list(places), [row["token"].replace("▁", "␣").replace("\n", "⏎").replace("$", r"\$") for row in rows])
+    axes.invert_yaxis()
+    axes.set_xlim(0, max([1e-6, *(max(row["original"], row["final"]) for row in rows)]) * 1.25)
+    axes.set_xlabel("probability of the next token (grey: as the model gives it; blue: what is drawn from)")
+    axes.set_title(title, loc="left")
+    _bare(axes)
+    plt.close(figure)
+    return figure
+
+
+def plot_against(x: Sequence[float], panels: Mapping, xlabel: str, greedy: Mapping | None = None) -> Figure:
+    """Several quantities against one parameter, one panel each, with their intervals as bands.
+
+    Args:
+        panels: name -> list of `Interval`, one for each x; or list of numbers, drawn without a band.
+        greedy: name -> number: a dashed line for comparison.
+    """
+    figure, all_axes = plt.subplots(1, len(panels), figsize=(3.9 * len(panels), 3.1), layout="constrained", squeeze=False)
+    for axes, (name, series), colour in zip(all_axes[0], panels.items(), (BLUE, RED, GREEN, PINK)):
+        means = [getattr(value, "estimate", value) for value in series]
+        axes.plot(x, means, "o-", color=colour)
+        if hasattr(series[0], "low"):
+            axes.fill_between(x, [value.low for value in series], [value.high for value in series], color=colour, alpha=0.2)
+        if name in (greedy or {}):
+            axes.axhline(greedy[name], color="#444444", linestyle="--", linewidth=1)
+            axes.annotate("greedy", (x[-1], greedy[name]), xytext=(0, 3), textcoords="offset points", ha="right", fontsize=9)
+        axes.set_xlabel(xlabel)
+        axes.set_ylabel(name)
+        _bare(axes)
+    plt.close(figure)
+    return figure
+
+
+def plot_window(lengths: Sequence[int], window: int) -> Figure:
+    """Tokens of a prompt against the number of exemplars in it, with the window as a line.
+
+    Args:
+        lengths: tokens with 0, 1, 2, … exemplars; window: tokens that fit.
+    """
+    figure, axes = plt.subplots(figsize=(7.5, 2.8), layout="constrained")
+    axes.bar(range(len(lengths)), lengths, color=[BLUE if length <= window else RED for length in lengths])
+    axes.axhline(window, color="black", linestyle="--", linewidth=1)
+    axes.annotate(f"window: {window} tokens", (0, window), xytext=(-25, 4), textcoords="offset points")
+    axes.set_xticks(range(len(lengths)))
+    axes.set_xlabel("exemplars in the prompt (red: does not fit)")
+    axes.set_ylabel("tokens")
+    _bare(axes)
+    plt.close(figure)
+    return figure
+
+
+def plot_samples(estimates: Sequence[float], truth, xlabel: str) -> Figure:
+    """A histogram of what many small samples say, and the interval of the whole test set.
+
+    Args:
+        estimates: one number a sample; truth: `Interval` of all rows.
+    """
+    figure, axes = plt.subplots(figsize=(7.5, 2.8), layout="constrained")
+    axes.hist(estimates, bins=30, color="#bbbbbb")
+    axes.axvspan(truth.low, truth.high, color=BLUE, alpha=0.35)
+    axes.axvline(truth.estimate, color=BLUE)
+    axes.annotate("all test dialogues", (truth.high, axes.get_ylim()[1]), xytext=(4, -10), textcoords="offset points", color=BLUE)
+    axes.set_xlabel(xlabel)
+    axes.set_ylabel("samples")
+    _bare(axes)
+    plt.close(figure)
+    return figure

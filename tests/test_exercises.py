@@ -1,0 +1,136 @@
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+
+from helpers.exercises import CHECKS, check_exercise, solves
+
+
+def clipped_precision(prediction, reference):
+    return sum((Counter(prediction) & Counter(reference)).values()) / max(1, len(prediction))
+
+
+def tempered_softmax(logits, temperature):
+    return (torch.tensor(logits) / temperature).softmax(-1)
+
+
+def nucleus(probabilities, top_p):
+    best = np.argsort(probabilities)[::-1]
+    return set(best[:1 + int((np.cumsum(np.array(probabilities)[best]) < top_p - 1e-9).sum())].tolist())
+
+
+def longest_common_subsequence(first, second):
+    if not first or not second:
+        return 0
+    if first[-1] == second[-1]:
+        return 1 + longest_common_subsequence(first[:-1], second[:-1])
+    return max(longest_common_subsequence(first[:-1], second), longest_common_subsequence(first, second[:-1]))
+
+
+def exemplars_that_fit(lengths, budget):
+    return next(list(range(first, len(lengths))) for first in range(len(lengths) + 1) if sum(lengths[first:]) <= budget)
+
+
+def bootstrap_interval(scores):
+    means = np.random.default_rng(1).choice(scores, (1000, len(scores))).mean(axis=1)
+    return np.percentile(means, [2.5, 97.5])
+
+
+SOLUTIONS = {function.__name__: function for function in (
+    clipped_precision, tempered_softmax, nucleus, longest_common_subsequence, exemplars_that_fit, bootstrap_interval)}
+
+
+def unsafe_softmax(logits, temperature):
+    powers = np.exp(np.array(logits, dtype=np.float32) / np.float32(temperature))
+    return powers / powers.sum()
+
+
+def greedy_nucleus(probabilities, top_p):
+    """Leaves out the token that reaches the sum."""
+    return sorted(nucleus(probabilities, top_p), key=lambda index: -probabilities[index])[:-1]
+
+
+def drops_whatever_is_longest(lengths, budget):
+    kept = sorted(range(len(lengths)), key=lambda index: lengths[index])
+    while sum(lengths[index] for index in kept) > budget:
+        kept.pop()
+    return sorted(kept)
+
+
+MISTAKES = [
+    ("clipped_precision", lambda prediction, reference: sum(word in reference for word in prediction) / max(1, len(prediction)),
+     "expected 0.3333, your function gives 1"),
+    ("clipped_precision", lambda prediction, reference: [0.5], "gives 0.5"),
+    ("clipped_precision", lambda prediction, reference: "half", "expected one number, your function returns 'half'"),
+    ("tempered_softmax", lambda logits, temperature: logits, "temperature 0.1"),
+    ("tempered_softmax", lambda logits, temperature: tempered_softmax(logits, 1.0), "temperature 0.1"),
+    ("tempered_softmax", lambda logits, temperature: [0.5, 0.5], "expected 5 numbers, your function gives 2"),
+    ("tempered_softmax", lambda logits, temperature: 0.5, "expected a list of numbers"),
+    ("tempered_softmax", unsafe_softmax, "subtract the maximum"),
+    ("nucleus", greedy_nucleus, "the token that reaches it is in"),
+    ("nucleus", lambda probabilities, top_p: [1], "expected [1, 3], your function gives [1]"),
+    ("nucleus", lambda probabilities, top_p: 1, "expected a list of numbers"),
+    ("longest_common_subsequence", lambda first, second: len(set(first) & set(second)), "'a b' and 'b a': expected 1"),
+    ("longest_common_subsequence", lambda first, second: sum(a == b for a, b in zip(first, second)), "expected 3"),
+    ("exemplars_that_fit", drops_whatever_is_longest, "drop from the front"),
+    ("exemplars_that_fit", lambda lengths, budget: list(range(len(lengths))), "expected [1, 2], your function gives [0, 1, 2]"),
+    ("exemplars_that_fit", lambda lengths, budget: len(exemplars_that_fit(lengths, budget)), "expected a list of numbers"),
+    ("exemplars_that_fit", lambda lengths, budget: exemplars_that_fit(lengths, budget - 1), "budget 190: expected [0, 1]"),
+    ("bootstrap_interval", lambda scores: np.percentile(scores, [2.5, 97.5]), "wide, yours"),
+    ("bootstrap_interval", lambda scores: (scores.mean() - 1.645 * scores.std() / len(scores) ** 0.5,
+                                           scores.mean() + 1.645 * scores.std() / len(scores) ** 0.5), "wide, yours"),
+    ("bootstrap_interval", lambda scores: (scores.mean(), scores.mean()), "must lie inside"),
+    ("bootstrap_interval", lambda scores: scores.mean(), "expected a list of numbers"),
+    ("bootstrap_interval", lambda scores: (1, 2, 3), "expected a pair (low, high), your function gives 3 numbers"),
+]
+
+
+def test_there_is_a_solution_here_for_every_check():
+    assert set(SOLUTIONS) == set(CHECKS)
+
+
+@pytest.mark.parametrize("name", CHECKS)
+def test_each_check_accepts_a_solution(name):
+    assert solves(name, SOLUTIONS[name]) == (True, "solved")
+
+
+@pytest.mark.parametrize("name", CHECKS)
+@pytest.mark.parametrize("value", [None, ...])
+def test_each_check_rejects_a_stub_and_says_what_to_do(name, value):
+    solved, hint = solves(name, lambda *arguments: value)
+    assert not solved and "returns None. Replace the `...`" in hint
+
+
+@pytest.mark.parametrize(("name", "mistake", "hint"), MISTAKES)
+def test_each_check_rejects_a_mistake_with_a_hint_about_it(name, mistake, hint):
+    solved, found = solves(name, mistake)
+    assert not solved and hint in found
+
+
+@pytest.mark.parametrize("name", CHECKS)
+def test_an_error_in_the_function_is_a_hint(name):
+    def broken(*arguments):
+        raise KeyError("oops")
+    assert solves(name, broken) == (False, "your function raised KeyError: 'oops'")
+
+
+def test_a_function_may_use_up_the_lists_it_is_given():
+    def eager(lengths, budget):
+        total, kept = 0, []
+        while lengths and total + lengths[-1] <= budget:
+            total += lengths.pop()
+            kept.append(len(lengths))
+        return kept
+    assert solves("exemplars_that_fit", eager) == (True, "solved")
+
+
+def test_an_unknown_exercise_is_named_with_the_known_ones():
+    with pytest.raises(ValueError, match="exercise: 'nukleus' is not one of clipped_precision"):
+        solves("nukleus", nucleus)
+
+
+def test_the_line_below_the_cell_is_escaped():
+    assert "Solved." in check_exercise("nucleus", nucleus).data
+    page = check_exercise("clipped_precision", lambda prediction, reference: "<script>").data
+    assert "Not yet." in page and "<script" not in page and "&lt;script&gt;" in page

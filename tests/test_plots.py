@@ -1,0 +1,88 @@
+import matplotlib.pyplot as plt
+import pytest
+from matplotlib.colors import to_hex
+
+from helpers.plots import (
+    COLOURS,
+    GREY,
+    colour_of,
+    plot_against,
+    plot_intervals,
+    plot_next_token,
+    plot_samples,
+    plot_window,
+)
+from helpers.statistics import Interval
+
+INTERVALS = {"zero-shot": Interval(0.2, 0.15, 0.25), "three-shot, unseen": Interval(0.5, 0.4, 0.6), "mine": Interval(0.1, 0.0, 0.2)}
+ROWS = [{"token": "▁cost$", "original": 0.5, "final": 0.8, "in_top_k": True, "in_top_p": True},
+        {"token": "\n", "original": 0.2, "final": 0.0, "in_top_k": True, "in_top_p": False},
+        {"token": "<b>", "original": 0.1, "final": 0.0, "in_top_k": False, "in_top_p": False}]
+
+
+@pytest.fixture(autouse=True)
+def closed():
+    """Figures are returned closed: otherwise a notebook would show each of them twice."""
+    before = set(plt.get_fignums())
+    yield
+    assert set(plt.get_fignums()) == before
+
+
+def labels(axes):
+    return [text.get_text() for text in axes.texts]
+
+
+def test_a_way_of_prompting_keeps_its_colour_whatever_follows_its_name():
+    assert colour_of("three-shot") == colour_of("three-shot, unseen") == COLOURS["three-shot"]
+    assert colour_of("something new") == GREY and len(set(COLOURS.values())) == len(COLOURS)
+
+
+def test_intervals_stand_in_order_with_their_means_and_colours():
+    axes = plot_intervals(INTERVALS, "ROUGE-L", "title").axes[0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == list(INTERVALS) and axes.yaxis_inverted()
+    assert labels(axes) == ["0.20", "0.50", "0.10"] and axes.get_xlabel() == "ROUGE-L" and axes.get_xlim()[0] == 0
+    assert to_hex(axes.lines[0].get_color()) == COLOURS["zero-shot"] and list(axes.lines[0].get_xdata()) == [0.15, 0.25]
+
+
+def test_a_difference_below_zero_is_not_cut_off():
+    axes = plot_intervals({"wrong style": Interval(-0.1, -0.2, 0.05)}, "difference").axes[0]
+    assert axes.get_xlim()[0] < -0.2 and axes.get_xlim()[1] > 0.05
+
+
+def test_no_intervals_is_an_error_that_says_so():
+    with pytest.raises(ValueError, match="intervals: the mapping is empty"):
+        plot_intervals({}, "ROUGE-L")
+
+
+def test_next_token_says_what_became_of_every_candidate():
+    figure = plot_next_token(ROWS, "title")
+    axes = figure.axes[0]
+    assert labels(axes) == ["80.0%", "cut by top-p", "cut by top-k"] and axes.yaxis_inverted()
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["␣cost\\$", "⏎", "<b>"]
+    assert len(axes.patches) == 6 and "probability" in axes.get_xlabel() and axes.get_xlim()[1] > 0.8
+    figure.canvas.draw()    # a bare dollar sign would fail only here, as a broken formula
+
+
+def test_next_token_of_no_candidates_is_an_empty_figure():
+    assert len(plot_next_token([]).axes[0].patches) == 0
+
+
+def test_a_panel_for_each_quantity_with_a_band_where_there_are_intervals():
+    series = list(INTERVALS.values())
+    figure = plot_against([0.2, 0.5, 1.0], {"quality": series, "words": [9, 8, 7]}, "temperature", greedy={"quality": 0.3})
+    first, second = figure.axes
+    assert (first.get_ylabel(), second.get_ylabel()) == ("quality", "words") and first.get_xlabel() == "temperature"
+    assert list(first.lines[0].get_ydata()) == [0.2, 0.5, 0.1] and len(first.collections) == 1 and labels(first) == ["greedy"]
+    assert list(second.lines[0].get_ydata()) == [9, 8, 7] and len(second.collections) == 0 and labels(second) == []
+
+
+def test_prompts_beyond_the_window_have_another_colour():
+    axes = plot_window([100, 500, 600], 512).axes[0]
+    colours = [to_hex(bar.get_facecolor()) for bar in axes.patches]
+    assert colours[0] == colours[1] != colours[2] and labels(axes) == ["window: 512 tokens"] and axes.get_ylabel() == "tokens"
+
+
+def test_samples_are_all_counted():
+    axes = plot_samples([0.1, 0.2, 0.2, 0.4], Interval(0.25, 0.2, 0.3), "ROUGE-1").axes[0]
+    bars = [bar for bar in axes.patches if bar.get_height() and to_hex(bar.get_facecolor()) == "#bbbbbb"]
+    assert sum(bar.get_height() for bar in bars) == 4 and axes.get_xlabel() == "ROUGE-1" and axes.get_ylabel() == "samples"
