@@ -25,7 +25,7 @@ ROOT = Path(__file__).resolve().parent
 OLDEST, NEWEST = (3, 11), (3, 13)
 INSTALLING = "installing"
 LISTS = ("requirements.txt", "constraints.txt", "pyproject.toml")
-# Nobody else's computer gets in, and none is asked for news. Containers run as root, which Jupyter must be told is meant.
+# No other computer gets in, and none is asked for news. Root, as in containers, must be allowed expressly.
 LAB_OPTIONS = ["--ServerApp.ip=127.0.0.1", "--LabApp.news_url=None", "--LabApp.extension_manager=readonly",
                "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
                *(["--allow-root"] if hasattr(os, "geteuid") and os.geteuid() == 0 else [])]
@@ -117,7 +117,8 @@ def find_python():
     if OLDEST <= sys.version_info[:2] <= NEWEST:
         return getattr(sys, "_base_executable", None) or sys.executable
     for minor in range(NEWEST[1], OLDEST[1] - 1, -1):
-        if found := shutil.which(f"python3.{minor}"):
+        found = shutil.which(f"python3.{minor}")    # it may be a version manager's stand-in that does not start
+        if found and not subprocess.run([found, "-c", "import venv"], capture_output=True, check=False).returncode:
             return found
     raise KitError(f"Python {sys.version.split()[0]} is not supported; start kit.py with 3.11, 3.12 or 3.13")
 

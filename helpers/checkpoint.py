@@ -13,10 +13,19 @@ CLAIMS_MIME = "application/vnd.labkit.claims+json"
 
 @dataclass(frozen=True)
 class Claim:
-    """One sentence that can be true or false, and the value that decides it."""
+    """One sentence that can be true or false, and the value that decides it.
+
+    A `goal` is not claimed yet: it is shown with whether it is reached, and never asserted.
+    """
     text: str
     value: object
     holds: bool
+    goal: bool = False
+
+    def verdict(self) -> str:
+        if self.goal:
+            return "goal, reached" if self.holds else "goal, not reached yet"
+        return "holds" if self.holds else "DOES NOT HOLD"
 
 
 def checkpoint(settings, *claims: Claim):
@@ -28,12 +37,12 @@ def checkpoint(settings, *claims: Claim):
         AssertionError: at least one claim fails under settings with `claims_asserted`; the message lists the failing ones.
     """
     asserted = settings.claims_asserted
-    rows = [(claim.text, str(claim.value), "holds" if claim.holds else "DOES NOT HOLD") for claim in claims]
+    rows = [(claim.text, str(claim.value), claim.verdict()) for claim in claims]
     caption = ("asserted" if asserted else
                f"measured, not asserted: {settings.profile} with this model and data has no published claim to hold it to")
-    display({CLAIMS_MIME: [{"claim": claim.text, "value": str(claim.value), "holds": bool(claim.holds) if asserted else None}
+    display({CLAIMS_MIME: [{"claim": claim.text, "value": str(claim.value), "holds": bool(claim.holds) if asserted and not claim.goal else None}
                            for claim in claims],
              "text/html": table(("claim", "measured", caption), rows).data,
              "text/plain": "\n".join(" | ".join(row) for row in rows)}, raw=True)
-    failed = [f"{claim.text} (measured: {claim.value})" for claim in claims if not claim.holds]
+    failed = [f"{claim.text} (measured: {claim.value})" for claim in claims if not (claim.holds or claim.goal)]
     assert not (asserted and failed), "Checkpoint: " + "; ".join(failed)

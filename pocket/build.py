@@ -84,7 +84,7 @@ def build(out, work, recipe, scale=1.0, only=None):
         build_model(corpus, recipe, out, work)
     if only in (None, "cards"):
         log = json.loads((work / "log.json").read_text(encoding="utf-8"))
-        measured = measure(out, rows=None if scale == 1.0 else 8)
+        measured = measure(out) if scale == 1.0 else measure(out, rows=4)
         (out / "model" / "README.md").write_text(model_card(recipe, log, measured), encoding="utf-8", newline="\n")
         (out / "model" / "results.json").write_text(json.dumps(measured, indent=1) + "\n", encoding="utf-8", newline="\n")
     (out / "checksums.json").write_text(json.dumps(checksums(out), indent=1) + "\n", encoding="utf-8", newline="\n")

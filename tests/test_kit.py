@@ -147,9 +147,12 @@ def test_a_failed_installation_says_what_to_do(kit, environment):
 
 def test_an_unsuitable_python_looks_for_another(kit, monkeypatch):
     monkeypatch.setattr(kit.sys, "version_info", (3, 14, 0))
-    monkeypatch.setattr(kit.shutil, "which", lambda name: f"/somewhere/{name}" if name == "python3.12" else None)
-    assert kit.find_python() == "/somewhere/python3.12"
-    monkeypatch.setattr(kit.shutil, "which", lambda name: None)
+    monkeypatch.setattr(kit.shutil, "which", lambda name: f"/there/{name}" if name != "python3.11" else None)
+    starts = {"/there/python3.12": 0}
+    monkeypatch.setattr(kit.subprocess, "run",
+                        lambda command, **_: SimpleNamespace(returncode=starts.get(command[0], 127)))
+    assert kit.find_python() == "/there/python3.12", "python3.13 is on the path but does not start"
+    starts.clear()
     with pytest.raises(kit.KitError, match="3.11, 3.12 or 3.13"):
         kit.find_python()
 

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from pocket import build
 from pocket.mixture import Example, corrupt_spans
 from pocket.pretrain import Pretraining, Recipe, batches, encode, loss_of, new_model, parameter_groups
+from pocket.tokenizer import build_tokenizer
 
 # Old characters only: python and the tokenizer know different versions of Unicode's normalisation.
 CHARACTERS = (st.characters(max_codepoint=0x24F) | st.characters(min_codepoint=0x370, max_codepoint=0x4FF, exclude_categories=("Cn",))
@@ -173,11 +174,12 @@ def test_an_interrupted_run_ends_with_the_same_weights(tiny_tokenizer, tmp_path,
     assert timeless[0] == timeless[1]
 
 
-def test_a_checkpoint_of_another_recipe_is_refused(tiny_tokenizer, tmp_path):
+def test_a_checkpoint_of_another_recipe_or_of_other_texts_is_refused(tiny_tokenizer, tmp_path):
     pretraining(tiny_tokenizer, tmp_path)._save()
-    other = pretraining(tiny_tokenizer, tmp_path, replace(RECIPE, seed=21))
-    with pytest.raises(ValueError, match="checkpoint.pt belongs to another recipe; delete it or give another folder"):
-        other.resume()
+    other_texts = build_tokenizer(["The harbour lies behind the water.", "Repeat: cat kettle"], vocab_size=400, model_max_length=128)
+    for other in (pretraining(tiny_tokenizer, tmp_path, replace(RECIPE, seed=21)), pretraining(other_texts, tmp_path)):
+        with pytest.raises(ValueError, match="checkpoint.pt belongs to another recipe or to other texts; delete it"):
+            other.resume()
 
 
 def test_write_lines_leaves_no_half_file(tmp_path):

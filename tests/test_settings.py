@@ -53,7 +53,7 @@ def test_pocket_lies_next_to_the_package_and_asks_nobody(no_network):
     settings = load_settings("pocket")
     assert settings.model == str(module.POCKET / "model") and settings.data == str(module.POCKET / "data")
     assert module.POCKET.is_absolute() and (module.POCKET.parent / "helpers" / "settings.py").is_file()
-    assert settings.test_rows == 240 and settings.max_prompt_tokens == 1024
+    assert settings.test_rows == 200 and settings.max_prompt_tokens == 1024
 
 
 def test_without_a_gpu_the_default_is_pocket_and_the_network_is_not_looked_at(monkeypatch, no_network):
