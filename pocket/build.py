@@ -21,9 +21,10 @@ from pocket.tokenizer import build_tokenizer
 HOME = Path(__file__).parent
 SEED = 20
 SMOKE_SCALE = 0.03
+TOKENIZER_TEXTS = 12000
 
 
-def tokenizer_texts(corpus, recipe, count=12000):
+def tokenizer_texts(corpus, recipe, count=TOKENIZER_TEXTS):
     """What the vocabulary is counted on: training prompts and targets, no held-out value and no unseen scenario."""
     examples = corpus.mixture.sample(count // 4, (recipe.seed, "easy"), EASY_START)
     examples += corpus.mixture.sample(count, (recipe.seed, "tokenizer"), MAIN, whole=0.5)
@@ -57,9 +58,10 @@ def build_data(corpus, out, scale):
     return rows
 
 
-def build_model(corpus, recipe, out, work):
+def build_model(corpus, recipe, out, work, scale=1.0):
     """Tokenizer and pre-trained weights; returns the run, whose log goes into the card."""
-    tokenizer = build_tokenizer(tokenizer_texts(corpus, recipe), recipe.vocab_size, recipe.window)
+    texts = tokenizer_texts(corpus, recipe, max(600, round(TOKENIZER_TEXTS * scale)))
+    tokenizer = build_tokenizer(texts, recipe.vocab_size, recipe.window)
     run = Pretraining(recipe, corpus.mixture, tokenizer, make_probes(corpus, tokenizer, recipe), work)
     model = run.run()
     model.save_pretrained(out / "model", safe_serialization=True)
@@ -81,7 +83,7 @@ def build(out, work, recipe, scale=1.0, only=None):
         rows = build_data(corpus, out, scale)
         (out / "data" / "README.md").write_text(data_card(rows, corpus), encoding="utf-8", newline="\n")
     if only in (None, "model"):
-        build_model(corpus, recipe, out, work)
+        build_model(corpus, recipe, out, work, scale)
     if only in (None, "cards"):
         log = json.loads((work / "log.json").read_text(encoding="utf-8"))
         measured = measure(out) if scale == 1.0 else measure(out, rows=4)

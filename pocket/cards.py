@@ -97,8 +97,9 @@ def measure(out, rows=CARD_ROWS):
         results[part] = {name: {metric: asdict(interval) for metric, interval in found.items()}
                          for name, found in _summary_rows(model, tokenizer, settings, chosen, train)}
     tasks = list(load_tasks(settings))
-    for part in ("known", "unseen"):
-        scores = score_tasks([row for row in tasks if row["part"] == part][:rows], model, tokenizer, settings)
+    for part, dialogues in by_part(data["test"]).items():
+        chosen = {row["id"] for row in dialogues[:rows]}
+        scores = score_tasks([row for row in tasks if row["id"] in chosen], model, tokenizer, settings)
         results[part] |= {f"task: {task}": {"exact match": asdict(interval)} for task, interval in scores.items()}
     return results
 

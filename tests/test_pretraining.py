@@ -23,6 +23,15 @@ relaxed = settings(deadline=None)
 RECIPE = replace(Recipe.smoke(), d_model=16, d_ff=16, d_kv=8, pool_size=24, tokens_per_batch=1200)
 
 
+@pytest.fixture
+def one_thread():
+    """For models this small, threads cost more than they give; on a busy machine they wait for one another."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 class Copies:
     """A mixture of words to repeat, the same for the same seed."""
     def sample(self, count, seed, weights, whole):
@@ -143,7 +152,7 @@ def test_the_rate_warms_up_and_falls_to_a_fiftieth(tiny_tokenizer, tmp_path):
     assert rate(RECIPE.easy_pools) == pytest.approx(1.0) and rate(RECIPE.pools) == pytest.approx(0.02)
 
 
-def test_training_lowers_the_loss(tiny_tokenizer, tmp_path):
+def test_training_lowers_the_loss(tiny_tokenizer, tmp_path, one_thread):
     run = pretraining(tiny_tokenizer, tmp_path, replace(RECIPE, warmup_steps=1, learning_rate=1e-2))
     before = run.probe()["copy"]
     model = run.run()
@@ -151,7 +160,7 @@ def test_training_lowers_the_loss(tiny_tokenizer, tmp_path):
     assert [entry["pool"] for entry in run.log] == [1, 2, 3, 4]
 
 
-def test_an_interrupted_run_ends_with_the_same_weights(tiny_tokenizer, tmp_path, monkeypatch):
+def test_an_interrupted_run_ends_with_the_same_weights(tiny_tokenizer, tmp_path, monkeypatch, one_thread):
     whole = pretraining(tiny_tokenizer, tmp_path / "whole")
     whole.run()
     train_pool = Pretraining._train_pool
@@ -203,7 +212,7 @@ def test_checksums_list_everything_but_themselves(tmp_path):
     assert list(found) == ["data/train.jsonl", "model/config.json", "tasks.jsonl"] and len(set(found.values())) == 1
 
 
-def test_the_smoke_build_goes_the_whole_way(capsys):
+def test_the_smoke_build_goes_the_whole_way(capsys, one_thread):
     build.main(["--smoke"])
     made = int(re.search(r"smoke build: (\d+) files made", capsys.readouterr().out)[1])
     assert made >= 10       # four splits, tasks, tokenizer, weights, configuration, two cards
