@@ -68,6 +68,7 @@ def _expect_indices(found, expected, what, advice):
 
 
 def clipped_precision(function):
+    """ROUGE-1's clipped precision against `unigram_overlap`."""
     for prediction, reference in PAIRS:
         _expect_number(function(prediction.split(), reference.split()),
                        unigram_overlap(prediction, reference)["clipped"].precision,
@@ -75,6 +76,7 @@ def clipped_precision(function):
 
 
 def tempered_softmax(function):
+    """Softmax with temperature against transformers' warper."""
     logits = torch.tensor([2.0, 1.0, -1.0, 60.0, 59.5])
     for temperature in (0.1, 1.0, 2.0):
         _expect_numbers(function(logits.tolist(), temperature), token_distribution(logits, temperature).tempered.tolist(),
@@ -82,6 +84,7 @@ def tempered_softmax(function):
 
 
 def nucleus(function):
+    """Top-p's smallest set of likeliest tokens, on known cases."""
     probabilities = [0.10, 0.50, 0.05, 0.30, 0.05]
     for top_p, expected in ((0.4, [1]), (0.75, [1, 3]), (0.85, [1, 3, 0]), (1.0, [1, 3, 0, 2, 4])):
         _expect_indices(function(list(probabilities), top_p), expected, f"top_p = {top_p} of {probabilities}",
@@ -89,6 +92,7 @@ def nucleus(function):
 
 
 def longest_common_subsequence(function):
+    """ROUGE-L's count, recovered from the library's F1."""
     for first, second in (("a b c d", "a c d"), ("a b", "b a"), ("a b", "c"), ("a a b", "a b a b")):
         words = len(first.split()) + len(second.split())
         length = rouge([first], [second])["rougeL"] * words / 2       # F1 is twice the length over the words of both
@@ -96,6 +100,7 @@ def longest_common_subsequence(function):
 
 
 def exemplars_that_fit(function):
+    """Dropping exemplars from the front until the rest fits, on known cases."""
     for lengths, budget, expected in (([100, 90, 120], 260, [1, 2]), ([100, 90, 120], 1000, [0, 1, 2]), ([100, 90], 190, [0, 1]),
                                       ([300, 20, 30], 60, [1, 2]), ([20, 300, 30], 60, [2]), ([50, 60], 40, []), ([], 10, [])):
         _expect_indices(function(list(lengths), budget), expected, f"lengths {lengths}, budget {budget}",
@@ -103,6 +108,7 @@ def exemplars_that_fit(function):
 
 
 def bootstrap_interval(function):
+    """A 95% interval of a mean: where it lies, and that its width is right."""
     scores = np.random.default_rng(3).normal(0.3, 0.1, size=200)
     ends = _numbers(function(scores.copy()), "200 scores")
     if len(ends) != 2:

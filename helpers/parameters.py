@@ -25,6 +25,7 @@ class GenerationError(ValueError):
 
 
 def is_whole(value, least):
+    """Whether a value is a whole number (no bool) of at least `least`."""
     return isinstance(value, Integral) and not isinstance(value, bool) and value >= least
 
 

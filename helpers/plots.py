@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 BLUE, ORANGE, GREEN, PINK, SKY, RED, YELLOW, GREY = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00",
                                                      "#f0e442", "#777777")
 COLOURS = {"zero-shot": ORANGE, "one-shot": SKY, "two-shot": GREEN, "three-shot": BLUE, "wrong style": RED,
-           "no instruction": PINK, "human": "#000000", "baseline": GREY}
+           "no instruction": PINK, "reference": "#000000", "baseline": GREY}
 
 
 def colour_of(name: str) -> str:

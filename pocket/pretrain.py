@@ -52,8 +52,8 @@ def new_model(recipe, tokenizer):
 
     Embeddings have half the usual scale. One head looks one token back and one at the next (encoder) or the same token
     (decoder); cross-attention writes what it reads as it is (its output map inverts its value map), so that through the tied
-    embeddings a token attended to votes for itself. Drawn the usual way, copying had not appeared after 4 million tokens;
-    drawn like this, within 300,000.
+    embeddings a token attended to votes for itself. On pure copying, one run each at the same rate
+    with the same position biases, the loss after about 190 steps was 2.0 with this map and 6.1 without.
     """
     torch.manual_seed(recipe.seed)
     config = T5Config(
