@@ -1,0 +1,93 @@
+"""Methods of adapting a model: which weights a training run changes, and at what learning rate; the model given stays as it was."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import torch
+from peft import IA3Config, LoraConfig, PromptTuningConfig, PromptTuningInit, TaskType, get_peft_model
+
+CONFIGS = {"full": None, "lora": LoraConfig, "ia3": IA3Config, "prompt": PromptTuningConfig}
+
+
+@dataclass(frozen=True)
+class Method:
+    """One way to adapt a model.
+
+    Attributes:
+        kind: a name in `CONFIGS`.
+        learning_rate: peak of the schedule.
+        options: of the adapter, by the names that peft gives them.
+    """
+    kind: str
+    learning_rate: float
+    options: Mapping = field(default_factory=dict)
+
+    def __post_init__(self):
+        if self.kind not in CONFIGS:
+            raise ValueError(f"kind: {self.kind!r} is not one of {', '.join(CONFIGS)}")
+        if not 0 < self.learning_rate < 1:
+            raise ValueError(f"learning_rate: {self.learning_rate!r} is not between 0 and 1")
+
+
+def full(learning_rate: float = 5e-4) -> Method:
+    """Full fine-tuning: every weight is trained."""
+    return Method("full", learning_rate)
+
+
+def lora(rank: int = 16, targets: tuple[str, ...] = ("q", "v"), learning_rate: float = 5e-3, alpha: int | None = None) -> Method:
+    """Low-rank adaptation: W stays, W + (alpha/rank)·B·A is used, and only A (rank × in) and B (out × rank) are trained.
+
+    Args:
+        targets: names of the linear layers, in encoder and decoder alike; alpha: None takes `rank`, a scale of 1.
+    Raises:
+        ValueError: rank below 1.
+    Source: Hu et al. 2021, section 4.1, through peft.
+    """
+    if rank < 1:
+        raise ValueError(f"rank: {rank!r} is not a whole number of at least 1")
+    return Method("lora", learning_rate, {"r": rank, "lora_alpha": rank if alpha is None else alpha, "target_modules": list(targets),
+                                          "lora_dropout": 0.0})
+
+
+def ia3(learning_rate: float = 1e-2) -> Method:
+    """IA3: one trained factor for each key, value and feed-forward activation. Source: Liu et al. 2022, section 3.3."""
+    return Method("ia3", learning_rate, {"target_modules": ["k", "v", "wo"], "feedforward_modules": ["wo"]})
+
+
+def prompt_tuning(virtual_tokens: int = 20, learning_rate: float = 0.3) -> Method:
+    """Prompt tuning: trained vectors stand before the encoder's embeddings, the model stays as it is.
+
+    They start as embeddings of random tokens of the vocabulary. Source: Lester et al. 2021, section 2.
+    """
+    return Method("prompt", learning_rate, {"num_virtual_tokens": virtual_tokens, "num_transformer_submodules": 1,
+                                            "prompt_tuning_init": PromptTuningInit.SAMPLE_VOCAB.value})
+
+
+def lora_parameters(rank: int, shapes) -> int:
+    """Weights that LoRA trains: r·(d + k) for each matrix of shape (d, k)."""
+    return sum(rank * (rows + columns) for rows, columns in shapes)
+
+
+def adapt(model, method: Method, seed: int = 0):
+    """A copy of the model in float32, set up so that training changes what the method says and nothing else.
+
+    Args:
+        seed: of the adapter's starting values.
+    Returns:
+        a model of the same class for "full", else a PEFT model around a copy. `model` itself is left as it is.
+    Raises:
+        ValueError: options that the adapter does not have, or target layers that the model does not have.
+    """
+    adapted = copy.deepcopy(model).float()
+    if method.kind == "full":
+        return adapted.requires_grad_(True)
+    try:
+        config = CONFIGS[method.kind](task_type=TaskType.SEQ_2_SEQ_LM, **method.options)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return get_peft_model(adapted, config)
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"method {method.kind!r} with {dict(method.options)} does not fit {type(model).__name__}: {error}") from error

@@ -1,0 +1,79 @@
+import pytest
+import torch
+from torch import nn
+
+from helpers.methods import Method, adapt, full, ia3, lora, lora_parameters, prompt_tuning
+from helpers.models import count_parameters
+from helpers.runs import fingerprint
+from tests.training_cases import tiny_pairs
+
+ALL = [full(), lora(4), ia3(), prompt_tuning(5)]
+
+
+def logits(model, batch):
+    with torch.no_grad():
+        return model(**batch).logits
+
+
+@pytest.fixture(scope="module")
+def batch(tiny_tokenizer):
+    from helpers.pairs import Collator
+    return Collator(tiny_tokenizer.pad_token_id)(list(tiny_pairs(tiny_tokenizer)))
+
+
+@pytest.mark.parametrize("method", ALL, ids=lambda method: method.kind)
+def test_the_model_given_stays_as_it_was(tiny_model, batch, method):
+    before, outputs = fingerprint(tiny_model), logits(tiny_model, batch)
+    adapted = adapt(tiny_model, method)
+    with torch.no_grad():
+        for weight in adapted.parameters():
+            weight.add_(weight.requires_grad * 0.1)
+    assert fingerprint(tiny_model) == before and torch.equal(logits(tiny_model, batch), outputs)
+    assert not torch.allclose(logits(adapted.eval(), batch), outputs)
+
+
+@pytest.mark.parametrize("method", ALL[:3], ids=lambda method: method.kind)
+def test_before_training_the_outputs_are_those_of_the_model(tiny_model, batch, method):
+    assert torch.allclose(logits(adapt(tiny_model, method).eval(), batch), logits(tiny_model, batch), atol=1e-6)
+
+
+def test_only_what_the_method_names_is_trained(tiny_model):
+    trained = {method.kind: {name for name, weight in adapt(tiny_model, method).named_parameters() if weight.requires_grad}
+               for method in ALL}
+    assert trained["full"] == {name for name, _ in tiny_model.named_parameters()}
+    assert all(".q.lora_" in name or ".v.lora_" in name for name in trained["lora"])
+    assert all("ia3_l" in name for name in trained["ia3"])
+    assert trained["prompt"] == {"prompt_encoder.default.embedding.weight"}
+
+
+def test_the_low_rank_arithmetic_is_that_of_peft(tiny_model):
+    assert lora_parameters(8, [(512, 64)]) == 4608
+    shapes = [tuple(module.weight.shape) for name, module in tiny_model.named_modules()
+              if isinstance(module, nn.Linear) and name.rsplit(".", 1)[-1] in ("q", "v")]
+    assert count_parameters(adapt(tiny_model, lora(4))).trainable == lora_parameters(4, shapes)
+    assert count_parameters(adapt(tiny_model, prompt_tuning(5))).trainable == 5 * tiny_model.config.d_model
+
+
+def test_flan_t5_base_has_the_published_counts():
+    from transformers import T5Config, T5ForConditionalGeneration
+    with torch.device("meta"):
+        model = T5ForConditionalGeneration(T5Config(
+            vocab_size=32128, d_model=768, d_kv=64, d_ff=2048, num_heads=12, num_layers=12, num_decoder_layers=12,
+            feed_forward_proj="gated-gelu", tie_word_embeddings=False))
+        model.lm_head = nn.Linear(768, 32128, bias=False)
+    shapes = [tuple(module.weight.shape) for name, module in model.named_modules() if name.rsplit(".", 1)[-1] in ("q", "v")]
+    trainable = lora_parameters(32, shapes)
+    assert (trainable, trainable + count_parameters(model).total) == (3_538_944, 251_116_800)
+
+
+@pytest.mark.parametrize(("make", "named"), [
+    (lambda: lora(0), "rank: 0"), (lambda: full(3.0), "learning_rate: 3.0"), (lambda: Method("bitfit", 1e-3), "kind: 'bitfit'"),
+    (lambda: Method("lora", 2e-5, {"ranks": 4}), "ranks")])
+def test_impossible_methods_are_named(tiny_model, make, named):
+    with pytest.raises(ValueError, match=named):
+        adapt(tiny_model, make())
+
+
+def test_layers_that_the_model_does_not_have_are_named(tiny_model):
+    with pytest.raises(ValueError, match="nowhere"):
+        adapt(tiny_model, lora(2, targets=("nowhere",)))
