@@ -1,4 +1,4 @@
-"""Data: dialogues with their human summaries, in one form whatever they come from: the hub, a folder, or one file."""
+"""Data: dialogues with their reference summaries, in one form whatever they come from: the hub, a folder, or one file."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Table(NamedTuple):
 def load_dialogues(settings: Settings, on_bad_rows: str = "error") -> DatasetDict:
     """Dialogues in the splits train, validation and test, and any others that a folder has.
 
-    Columns: id, dialogue, summary, topic ("" where the source has none), summaries (every human summary; the first is
+    Columns: id, dialogue, summary, topic ("" where the source has none), summaries (every reference summary; the first is
     `summary`), then the source's own further columns.
 
     Args:

@@ -22,7 +22,7 @@ class Outcome:
     Attributes:
         name: of the way of prompting.
         completions: D lists (draws of exemplars) of N texts.
-        scores: ROUGE type -> (D, N) F1 in [0, 1], best of the human summaries.
+        scores: ROUGE type -> (D, N) F1 in [0, 1], best of the reference summaries.
         dropped: exemplars that did not fit into the window, in all prompts together.
     """
     name: str
@@ -65,7 +65,7 @@ def draw_exemplars(train: Sequence, shots: int, count: int, seed, wrong_style: b
 
 def run_condition(name: str, model, tokenizer, settings, dialogues: Sequence, train: Sequence = (), shots: int = 0,
                   draws: int = 1, template: str = "conversation", wrong_style: bool = False) -> Outcome:
-    """Greedy summaries of all dialogues under one way of prompting, scored against all their human summaries.
+    """Greedy summaries of all dialogues under one way of prompting, scored against all their reference summaries.
 
     Args:
         dialogues: N rows with dialogue and summaries; train: rows that exemplars are drawn from.
@@ -116,8 +116,8 @@ def baselines(dialogues: Sequence) -> dict[str, list[str]]:
             "baseline: whole dialogue": [row["dialogue"].replace("\n", " ") for row in dialogues]}
 
 
-def human_ceiling(dialogues: Sequence) -> np.ndarray | None:
-    """(N,) ROUGE-L of each dialogue's first human summary against the others; None where there is only one."""
+def reference_ceiling(dialogues: Sequence) -> np.ndarray | None:
+    """(N,) ROUGE-L of each dialogue's first reference against the others: the human ceiling, where people wrote them. None where there is only one."""
     if any(len(row["summaries"]) < 2 for row in dialogues):
         return None
     return rouge_per_dialogue([row["summaries"][0] for row in dialogues], [row["summaries"][1:] for row in dialogues])["rougeL"]

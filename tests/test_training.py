@@ -6,9 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from helpers import training
 from helpers.generation import generate
-from helpers.methods import full, ia3, prompt_tuning
+from helpers.methods import ia3, prompt_tuning
 from helpers.models import count_parameters
 from helpers.pairs import Collator
 from helpers.runs import Record, fault, fingerprint, latest_checkpoint
