@@ -1,0 +1,151 @@
+"""Sweeps: fine-tuning over ranks, rates, amounts of data and mixtures; the scores of each point are kept in a file of its own.
+
+python -m helpers.sweeps [--only ranks|rates|amounts|mixtures] [--results FOLDER]
+
+Points that have a file are skipped: a stopped sweep goes on where it was.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import random
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from helpers.data import load_dialogues, load_tasks
+from helpers.experiments import answered_exactly, by_part, run_condition
+from helpers.methods import Method, full, lora
+from helpers.models import load_seq2seq
+from helpers.pairs import encode_pairs, summary_pairs
+from helpers.progress import progress
+from helpers.runs import write_json
+from helpers.settings import load_settings, seed_everything
+from helpers.training import train
+
+RESULTS = Path(__file__).resolve().parent.parent / "labs" / "results" / "finetuning"
+SEEDS = (1, 2, 3)
+RANKS, AMOUNTS = (1, 2, 4, 8, 16, 32, 64), (100, 300, 1000, 2500)
+RATES = {"full": (1e-4, 5e-4, 2e-3), "lora": (5e-4, 2e-3, 5e-3)}
+
+
+@dataclass(frozen=True)
+class Point:
+    """One training run of a sweep: a method on so many training dialogues, other tasks mixed in or not, and a seed."""
+    method: Method
+    rows: int
+    mixed: bool
+    seed: int
+
+    @property
+    def name(self) -> str:
+        """What its file is called."""
+        rank = f"-r{self.method.options['r']}" if self.method.kind == "lora" else ""
+        return f"{self.method.kind}{rank}-lr{self.method.learning_rate:g}-n{self.rows}{'-mixed' if self.mixed else ''}-s{self.seed}"
+
+
+def points(only: str | None = None) -> list[Point]:
+    """The points of one sweep or of all, each once."""
+    most = AMOUNTS[-1]
+    sweeps = {
+        "ranks": [(lora(rank), most, False) for rank in RANKS],
+        "amounts": [(method, rows, False) for rows in AMOUNTS for method in (full(), lora())],
+        "rates": [(full(rate), most, False) for rate in RATES["full"]]
+                 + [(lora(rank, learning_rate=rate), most, False) for rank in (4, 16, 64) for rate in RATES["lora"]],
+        "mixtures": [(method, most, True) for method in (full(), lora())]}
+    if only not in (None, *sweeps):
+        raise ValueError(f"only: {only!r} is not one of {', '.join(sweeps)}")
+    chosen = {Point(*parts, seed).name: Point(*parts, seed) for name, found in sweeps.items() if only in (None, name)
+              for parts in found for seed in SEEDS}
+    return list(chosen.values())
+
+
+def training_texts(train_rows: Sequence, tasks: Sequence, rows: int, mixed: bool, seed: int) -> tuple[list[str], list[str]]:
+    """(prompts, completions): summaries of `rows` dialogues drawn by the seed, smaller draws within larger ones.
+
+    With `mixed` every summary is followed by one other task about the drawn dialogues (multi-task tuning).
+    """
+    rng = random.Random(f"amounts|{seed}")
+    drawn = rng.sample(list(train_rows), len(train_rows))[:rows]
+    prompts, completions = summary_pairs(drawn)
+    if mixed:
+        ids = {row["id"] for row in drawn}
+        others = rng.sample(sorted((task for task in tasks if task["id"] in ids), key=lambda task: (task["id"], task["prompt"])), len(drawn))
+        prompts, completions = prompts + [task["prompt"] for task in others], completions + [task["answer"] for task in others]
+    return prompts, completions
+
+
+class Bench:
+    """What all points share: the base model, the data, the test dialogues and the tasks about them."""
+
+    def __init__(self, settings):
+        self.settings = settings
+        self.tokenizer, self.model = load_seq2seq(settings)
+        data = load_dialogues(settings)
+        parts = by_part(data["test"])
+        self.part = next(iter(parts))
+        self.train, self.validation = list(data["train"]), list(data["validation"])
+        self.test = parts[self.part][:settings.test_rows]
+        ids, tasks = {row["id"] for row in self.test}, list(load_tasks(settings))
+        self.train_tasks = [task for task in tasks if task["part"] == "train"]
+        self.test_tasks = [task for task in tasks if task["id"] in ids]
+
+    def encode(self, prompts, completions):
+        """The texts as pairs within this profile's limits."""
+        return encode_pairs(prompts, completions, self.tokenizer, self.settings.max_prompt_tokens, self.settings.max_new_tokens)
+
+    def scores(self, model, name="") -> dict:
+        """ROUGE of each test dialogue and whether each task was answered exactly, as numbers that fit into a file."""
+        outcome = run_condition(name, model, self.tokenizer, self.settings, self.test)
+        return {"rouge": {metric: [round(float(value), 4) for value in outcome.per_dialogue(metric)] for metric in ("rouge1", "rougeL")},
+                "answered": [int(value) for value in answered_exactly(self.test_tasks, model, self.tokenizer, self.settings)]}
+
+    def measure(self, point: Point, folder: Path) -> dict:
+        """Trains one point and scores it; its weights are deleted afterwards."""
+        settings = replace(self.settings, seed=point.seed)
+        seed_everything(settings)
+        pairs = self.encode(*training_texts(self.train, self.train_tasks, point.rows, point.mixed, point.seed))
+        run = train(self.model, self.tokenizer, pairs, self.encode(*summary_pairs(self.validation[:100])), point.method, settings, folder,
+                    name=point.name)
+        found = {"point": asdict(point), "record": asdict(run.record)} | self.scores(run.model, point.name)
+        shutil.rmtree(run.folder)
+        return found
+
+
+def run_sweep(chosen: Sequence[Point], bench: Bench, results: Path, work: Path):
+    """Measures the points that have no file in `results` yet; each file is written whole or not at all."""
+    results.mkdir(parents=True, exist_ok=True)
+    base = results / "base.json"
+    if not base.exists():
+        write_json(base, bench.scores(bench.model))
+    for point in progress(chosen, desc="sweep", unit="run"):
+        path = results / f"{point.name}.json"
+        if not path.exists():
+            write_json(path, bench.measure(point, work))
+
+
+def load_results(results: Path = RESULTS) -> dict[str, dict]:
+    """Point's name -> what was measured, and "base" for the model before training.
+
+    Raises:
+        FileNotFoundError: nothing was measured yet; the message names the command.
+    """
+    found = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(Path(results).glob("*.json"))}
+    if not found:
+        raise FileNotFoundError(f"{results}: holds no results; make them with: python -m helpers.sweeps")
+    return found
+
+
+def main(arguments=None):
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--only", choices=("ranks", "amounts", "rates", "mixtures"), help="one sweep alone")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="where the scores go")
+    parser.add_argument("--work", type=Path, default=Path("build") / "sweeps", help="checkpoints of the run in progress")
+    chosen = parser.parse_args(arguments)
+    run_sweep(points(chosen.only), Bench(load_settings()), chosen.results, chosen.work)
+
+
+if __name__ == "__main__":
+    main()
