@@ -12,6 +12,7 @@ import pyarrow as pa
 from datasets import Dataset, DatasetDict, load_dataset
 
 from helpers.dialogues import check_rows, merge_annotators, text_fault
+from helpers.prompts import build_task
 from helpers.records import SUFFIXES, DataError, Problem, Row, read_rows, require_columns, settle
 from helpers.settings import Settings
 
@@ -19,7 +20,7 @@ SPLITS = ("train", "validation", "test")
 ALIASES = {"dev": "validation", "val": "validation", "valid": "validation"}
 WHOLE = None        # stands for the split of a single file, which has yet to be split
 LEAST_ROWS = 10     # of a file that is split 80/10/10: with fewer, a split would be empty
-TASK_COLUMNS = ("id", "task", "prompt", "answer", "part")
+TASK_COLUMNS = ("id", "task", "answer", "part")
 
 
 class Table(NamedTuple):
@@ -72,10 +73,14 @@ def has_tasks(settings: Settings) -> bool:
 
 
 def load_tasks(settings: Settings) -> Dataset:
-    """Questions and other tasks about the dialogues, for measuring forgetting: id, task, prompt, answer, part.
+    """Questions and other tasks about the dialogues, for measuring forgetting and for training against it.
+
+    Columns: id (of the dialogue), task, prompt, answer, part. The file gives, instead of the prompt, what the task's
+    wording needs besides the dialogue (a question, say).
 
     Raises:
-        DataError: the data set has no tasks.jsonl beside it, or one of its rows is bad.
+        DataError: the data set has no tasks.jsonl beside it, or one of its rows is bad: a column is missing or empty, there
+            is no such dialogue or task, the task lacks a field.
     """
     path = _tasks_file(settings)
     if not has_tasks(settings):
@@ -86,8 +91,20 @@ def load_tasks(settings: Settings) -> Dataset:
     for row in rows:
         problems += [Problem(str(path), row.line, column, what) for column in TASK_COLUMNS
                      if (what := text_fault(row.values.get(column)))]
+    dialogues = {row["id"]: row["dialogue"] for split in load_dialogues(settings).values() for row in split}
+    tasks = []
+    for row in rows:
+        found = {column: row.values.get(column) for column in TASK_COLUMNS}
+        fields = {name: value for name, value in row.values.items() if name not in TASK_COLUMNS}
+        if found["id"] not in dialogues:
+            problems.append(Problem(str(path), row.line, "id", f"{found['id']!r} is the id of no dialogue"))
+            continue
+        try:
+            tasks.append(found | {"prompt": build_task(found["task"], dialogues[found["id"]], **fields)})
+        except ValueError as error:
+            problems.append(Problem(str(path), row.line, "task", str(error)))
     settle(problems, len(rows) - len({problem.line for problem in problems}))
-    return Dataset.from_list([{column: row.values[column] for column in TASK_COLUMNS} for row in rows])
+    return Dataset.from_list(tasks)
 
 
 def _from_hub(settings):

@@ -96,18 +96,30 @@ def load_task_rows(settings, part: str) -> list[dict]:
     return [row for row in load_tasks(settings) if row["part"] == part] if has_tasks(settings) else []
 
 
+def answered_exactly(tasks: Sequence, model, tokenizer, settings) -> np.ndarray:
+    """(N,) 1 where the greedy answer to a task matches exactly (case, articles and full stops aside), else 0.
+
+    Args:
+        tasks: N rows with prompt and answer, as `load_tasks` gives them.
+    """
+    answers = generate(model, tokenizer, [row["prompt"] for row in tasks], max_new_tokens=24,
+                       batch_size=settings.generation_batch_size)
+    return exact_match_per_dialogue(answers, [row["answer"] for row in tasks])
+
+
+def by_task(tasks: Sequence, values: Sequence[float]) -> dict[str, Interval]:
+    """Task -> interval of the values of its rows, clustered by dialogue; `tasks` has rows with id and task."""
+    names, ids, values = np.array([row["task"] for row in tasks]), np.array([row["id"] for row in tasks]), np.asarray(values)
+    return {str(name): mean_interval(values[names == name], ids[names == name]) for name in np.unique(names)}
+
+
 def score_tasks(tasks: Sequence, model, tokenizer, settings) -> dict[str, Interval]:
     """Task -> share of answers that match exactly, with its interval clustered by dialogue.
 
     Args:
         tasks: rows with id, task, prompt and answer, as `load_tasks` gives them.
     """
-    answers = generate(model, tokenizer, [row["prompt"] for row in tasks], max_new_tokens=24,
-                       batch_size=settings.generation_batch_size)
-    correct = exact_match_per_dialogue(answers, [row["answer"] for row in tasks])
-    names = np.array([row["task"] for row in tasks])
-    ids = np.array([row["id"] for row in tasks])
-    return {str(name): mean_interval(correct[names == name], ids[names == name]) for name in np.unique(names)}
+    return by_task(tasks, answered_exactly(tasks, model, tokenizer, settings))
 
 
 def baselines(dialogues: Sequence) -> dict[str, list[str]]:

@@ -13,6 +13,7 @@ from huggingface_hub import snapshot_download
 from safetensors import SafetensorError, safe_open
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
+from helpers.cpu import prepare_for_cpu
 from helpers.hardware import hub_is_reachable
 from helpers.settings import Settings
 
@@ -61,7 +62,7 @@ def load_seq2seq(settings: Settings):
     _check_report(settings.model, report)
     _check_weights(settings.model, model, tokenizer)
     _keep_head(settings.model, model, files.get("lm_head.weight"))
-    return tokenizer, model.to(settings.device).eval()
+    return tokenizer, prepare_for_cpu(model.to(settings.device)).eval()
 
 
 def _first_line(error):

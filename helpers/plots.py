@@ -12,11 +12,12 @@ BLUE, ORANGE, GREEN, PINK, SKY, RED, YELLOW, GREY = ("#0072b2", "#e69f00", "#009
                                                      "#f0e442", "#777777")
 COLOURS = {"zero-shot": ORANGE, "one-shot": SKY, "two-shot": GREEN, "three-shot": BLUE, "wrong style": RED,
            "no instruction": PINK, "reference": "#000000", "baseline": GREY}
+METHODS = {"full": RED, "lora": BLUE, "prompt": PINK, "ia3": GREEN}
 
 
 def colour_of(name: str) -> str:
     """The colour of the thing a name begins with; grey for anything that has none of its own."""
-    return next((colour for key, colour in COLOURS.items() if name.startswith(key)), GREY)
+    return next((colour for key, colour in (COLOURS | METHODS).items() if name.startswith(key)), GREY)
 
 
 def _bare(axes):
@@ -131,6 +132,55 @@ def plot_samples(estimates: Sequence[float], truth, xlabel: str) -> Figure:
     axes.annotate("all test dialogues", (truth.high, axes.get_ylim()[1]), xytext=(4, -10), textcoords="offset points", color=BLUE)
     axes.set_xlabel(xlabel)
     axes.set_ylabel("samples")
+    _bare(axes)
+    plt.close(figure)
+    return figure
+
+
+def plot_losses(losses: Mapping, title: str = "") -> Figure:
+    """Loss curves, one colour a run: training as a thin line, validation as dots on a thick one.
+
+    Args:
+        losses: name -> (training, validation), each a list of [step, nats per token]; either may be empty.
+    """
+    figure, axes = plt.subplots(figsize=(7.5, 3.2), layout="constrained")
+    for name, (training, validation) in losses.items():
+        if training:
+            axes.plot(*zip(*training), color=colour_of(name), linewidth=0.8, alpha=0.6)
+        if validation:
+            axes.plot(*zip(*validation), "o-", color=colour_of(name), linewidth=2)
+        if validation or training:
+            axes.annotate(name, (validation or training)[-1], xytext=(8, 0), textcoords="offset points", va="center",
+                          color=colour_of(name))
+    axes.margins(x=0.12)
+    axes.set_ylim(bottom=0)
+    axes.set_xlabel("step (thin: training, dots: validation)")
+    axes.set_ylabel("loss in nats a token")
+    axes.set_title(title, loc="left")
+    _bare(axes)
+    plt.close(figure)
+    return figure
+
+
+def plot_prices(prices: Mapping, xlabel: str, ylabel: str, level: Mapping | None = None) -> Figure:
+    """What quality costs: one dot with its interval for each method, the price on a logarithmic axis.
+
+    Args:
+        prices: name -> (price above 0, `Interval` of the quality).
+        level: name -> number: dashed lines for comparison, such as the model before training.
+    """
+    figure, axes = plt.subplots(figsize=(7.5, 3.6), layout="constrained")
+    for name, (price, interval) in prices.items():
+        axes.plot([price, price], [interval.low, interval.high], color=colour_of(name), linewidth=3, solid_capstyle="round")
+        axes.plot(price, interval.estimate, "o", color=colour_of(name), markersize=8)
+        axes.annotate(name, (price, interval.estimate), xytext=(9, 0), textcoords="offset points", va="center", color=colour_of(name))
+    for name, value in (level or {}).items():
+        axes.axhline(value, color="#444444", linestyle="--", linewidth=1)
+        axes.annotate(name, (0.01, value), xycoords=("axes fraction", "data"), xytext=(0, 3), textcoords="offset points", fontsize=9)
+    axes.set_xscale("log")
+    axes.margins(x=0.2)
+    axes.set_xlabel(xlabel)
+    axes.set_ylabel(ylabel)
     _bare(axes)
     plt.close(figure)
     return figure

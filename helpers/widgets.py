@@ -8,11 +8,12 @@ import os
 from collections.abc import Sequence
 
 import ipywidgets as widgets
+from IPython.display import display
 from matplotlib.figure import Figure
 
 from helpers.generation import generate
 from helpers.parameters import GenerationError
-from helpers.plots import plot_next_token
+from helpers.plots import plot_losses, plot_next_token
 from helpers.prompts import TEMPLATES, fit_prompt
 from helpers.sampling import next_token_logits, token_distribution
 from helpers.settings import PROFILES, default_profile
@@ -35,6 +36,20 @@ def png(figure: Figure) -> bytes:
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=90)
     return buffer.getvalue()
+
+
+class LiveLosses:
+    """A picture of a run's losses that is drawn anew whenever it is called with them: the `listener` of `helpers.training.train`."""
+
+    def __init__(self, name: str):
+        self.name, self.picture = name, None
+
+    def __call__(self, losses, validation_losses):
+        value = png(plot_losses({self.name: (losses, validation_losses)}))
+        if self.picture is None:
+            self.picture = widgets.Image(value=value, format="png")
+            display(self.picture)
+        self.picture.value = value
 
 
 def next_token_figure(logits, tokenizer, temperature: float, top_k: int, top_p: float, count: int = 12) -> Figure:

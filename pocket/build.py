@@ -49,7 +49,7 @@ def write_lines(path, rows):
 
 
 def build_data(corpus, out, scale):
-    """The splits, the wild dialogues and the tasks about the test split; returns {split: rows}."""
+    """The splits, the wild dialogues and the tasks about test and train; returns {split: rows}."""
     splits = make_splits(corpus, SEED, scale)
     rows = {split: [row for row, _ in found] for split, found in splits.items()} | {"wild": wild_rows()}
     for split, found in rows.items():

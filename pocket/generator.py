@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pocket.screenplay import CHOICE, SLOT, ScenarioError, load_asides, read_pools
 
 HELD_OUT_SHARE = 0.25   # of every slot's values: they occur in validation and test dialogues only
-ASIDE_SHARE = 0.2       # of the dialogues are interrupted by an aside
-OPTIONAL_SHARE = 0.4    # of the beats that may be left out are played
-TURNS = range(6, 15)
-VOWEL_SOUND = re.compile(r"(?!uni|use|usu|uk|eu|one\b)[aeiou]|hour|honest|heir|x-", re.I)
+ASIDE_SHARE = 0.1       # of the dialogues are interrupted by an aside
+OPTIONAL_SHARE = 0.2    # of the beats that may be left out are played
+TURNS = range(6, 13)
+VOWEL_SOUND = re.compile(r"(?!uni|use|usu|uk|eu|one\b)[aeiou]|hour|honest|heir|x-", re.IGNORECASE)
 SYLLABLES = [c + v for c in ("b", "br", "c", "d", "dr", "f", "fl", "g", "h", "j", "k", "l", "m", "n", "p", "pl", "qu",
              "r", "s", "sh", "st", "t", "tr", "v", "w", "y", "z") for v in ("a", "e", "i", "o", "u", "ay", "ee", "oo")]
 CODAS = ("", "n", "r", "l", "s", "m", "ck", "t", "nd", "x")
@@ -157,7 +157,8 @@ class World:
         for beat in beats:
             for turn in beat.turns:
                 lines = turn.rude if rude and turn.rude else turn.lines or turn.rude
-                turns.append((turn.speaker, _sentence(_fill(rng.choice(lines), values, rng))))
+                line = min(rng.choices(lines, k=2), key=len)       # the shorter of two draws keeps dialogues brisk
+                turns.append((turn.speaker, _sentence(_fill(line, values, rng))))
             if beat.facts:
                 worded = [tuple(_fill(text, values, rng) for text in texts)
                           for texts in (beat.facts, beat.blunt if rude else (), beat.neutral if rude else ())]

@@ -16,10 +16,13 @@ RUDE_SHARE = 0.27
 # first it only copies words, then also from very short dialogues, and only then comes everything.
 COPYING = {"copy": 1.0}
 EASY_START = {"repeat": 0.45, "question": 0.30, "excerpt": 0.25}
-MAIN = {"few-shot": 0.52, "question": 0.14, "zero-shot": 0.08, "instructed": 0.07, "spans": 0.07, "continue": 0.05,
-        "topic": 0.025, "speaker": 0.02, "tone": 0.015, "repeat": 0.01}
-WHOLE = {"few-shot": 0.50, "question": 0.26, "zero-shot": 0.06, "instructed": 0.05, "spans": 0.03, "continue": 0.04,
-         "topic": 0.02, "speaker": 0.02, "tone": 0.015, "repeat": 0.005}      # once dialogues are whole: more questions
+MAIN = {"few-shot": 0.47, "question": 0.20, "zero-shot": 0.08, "instructed": 0.06, "spans": 0.06, "continue": 0.05,
+        "topic": 0.03, "speaker": 0.02, "tone": 0.02, "repeat": 0.01}
+WHOLE = {"few-shot": 0.45, "question": 0.31, "zero-shot": 0.06, "instructed": 0.04, "spans": 0.03, "continue": 0.04,
+         "topic": 0.03, "speaker": 0.02, "tone": 0.015, "repeat": 0.005}      # once dialogues are whole: more questions
+# Last: whole dialogues, three exemplars mostly. Before, the longest prompts are rare, and the model takes an exemplar's story for the dialogue's.
+REFINING = {"three-shot": 0.35, "few-shot": 0.13, "question": 0.34, "zero-shot": 0.04, "instructed": 0.02, "spans": 0.02,
+            "continue": 0.03, "topic": 0.02, "speaker": 0.04, "tone": 0.01}
 SHOTS, SHOT_WEIGHTS = (1, 2, 3), (3, 2, 2)
 REFERENCE_SHARE = 0.03      # of few-shot prompts in the data set's own style; zero-shot examples never have it
 TENSE_WORDS = {"present": "the present tense", "past": "the past tense", "perfect": "the perfect tense", "future": "the future tense"}
@@ -95,6 +98,9 @@ class Mixture:
     def _few_shot(self, rng):
         return self.few_shot(rng, rng.choices(SHOTS, SHOT_WEIGHTS)[0])
 
+    def _three_shot(self, rng):
+        return self.few_shot(rng, 3)
+
     def _zero_shot(self, rng):
         style = styles.random_style(rng)
         while style.naming == "tags":
@@ -163,7 +169,7 @@ def corrupt_spans(words, rng, share=0.15, mean_length=3, most=16):
     Source: Raffel et al. 2020, section 3.1.4 (15% of the text, mean length 3).
     """
     count = max(1, min(most, round(len(words) * share / mean_length)))
-    starts = sorted(rng.sample(range(0, max(1, len(words) - mean_length)), min(count, max(1, len(words) - mean_length))))
+    starts = sorted(rng.sample(range(max(1, len(words) - mean_length)), min(count, max(1, len(words) - mean_length))))
     kept, removed, position = [], [], 0
     for number, start in enumerate(starts):
         if start < position:

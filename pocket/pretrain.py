@@ -6,16 +6,19 @@ import hashlib
 import json
 import random
 import time
-from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from torch.nn.functional import cross_entropy
-from transformers import T5Config, T5ForConditionalGeneration
+from torch.nn.functional import cross_entropy, scaled_dot_product_attention
+from transformers import AttentionInterface, T5Config, T5ForConditionalGeneration
+from transformers.masking_utils import AttentionMaskInterface, eager_mask
 
+from helpers.cpu import fuse_gelu
 from helpers.progress import progress
-from pocket.mixture import COPYING, EASY_START, MAIN, WHOLE
+from pocket.mixture import COPYING, EASY_START, MAIN, REFINING, WHOLE
+
+POSITIONS_LEARN_BELOW = 256     # tokens: longer inputs take the relative positions as they are
 
 
 @dataclass(frozen=True)
@@ -30,9 +33,10 @@ class Recipe:
     decoder_layers: int = 3
     copy_pools: int = 5         # pools end here: words to copy, at twice the learning rate
     easy_pools: int = 13        # words and very short dialogues
-    short_pools: int = 29       # excerpts mostly; whole dialogues as often from here on
-    pools: int = 36
-    tokens_per_batch: int = 3000        # half as many until the easy pools end
+    short_pools: int = 63       # excerpts mostly; whole dialogues as often from here on
+    pools: int = 93             # the rate has fallen to its end
+    refining_pools: int = 10    # on top: it starts again at half its height, for the longest prompts and questions
+    tokens_per_batch: int = 4000        # a third of it until the easy pools end
     learning_rate: float = 1e-3
     warmup_steps: int = 50
     pool_size: int = 2048       # examples drawn and sorted by length at a time; checkpoints fall between pools
@@ -40,11 +44,31 @@ class Recipe:
     longest_target: int = 144
     seed: int = 20
 
+    @property
+    def total_pools(self):
+        """Pools from the first to the last."""
+        return self.pools + self.refining_pools
+
     @classmethod
     def smoke(cls):
         """The whole way in seconds, with a model that learns nothing worth keeping."""
         return cls(vocab_size=1500, d_model=32, d_ff=64, d_kv=16, heads=2, layers=1, decoder_layers=1, copy_pools=1,
-                   easy_pools=2, short_pools=3, pools=4, pool_size=96)
+                   easy_pools=2, short_pools=3, pools=4, refining_pools=1, pool_size=96)
+
+
+def frugal_attention(module, query, key, value, attention_mask, scaling=None, position_bias=None, **_):
+    """T5's attention in one fused kernel where no relative position needs a gradient: three times as fast on 900 tokens.
+
+    Positions learn from short inputs only. Their buckets end at 128 tokens, so that these hold every distance.
+    Takes (B, H, S, D) and returns ((B, S, H, D), None).
+    """
+    bias = position_bias.detach() if key.shape[2] > POSITIONS_LEARN_BELOW else position_bias
+    mask = bias if attention_mask is None else bias + attention_mask
+    return scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=scaling).transpose(1, 2).contiguous(), None
+
+
+AttentionInterface.register("frugal", frugal_attention)
+AttentionMaskInterface.register("frugal", eager_mask)       # masks as numbers to add, as the bias is
 
 
 def new_model(recipe, tokenizer):
@@ -61,11 +85,9 @@ def new_model(recipe, tokenizer):
         num_heads=recipe.heads, num_layers=recipe.layers, num_decoder_layers=recipe.decoder_layers,
         feed_forward_proj="gated-gelu", dropout_rate=0.0, tie_word_embeddings=True, decoder_start_token_id=0,
         pad_token_id=tokenizer.pad_token_id, eos_token_id=tokenizer.eos_token_id)
-    model = T5ForConditionalGeneration._from_config(config, attn_implementation="eager")   # a tenth faster here
+    model = T5ForConditionalGeneration._from_config(config, attn_implementation="frugal")
     _help_copying(model)
-    for module in model.modules():
-        if hasattr(module, "act"):
-            module.act = torch.nn.GELU(approximate="tanh")   # the same function in one kernel: a fifth faster to train
+    fuse_gelu(model)        # a fifth faster to train
     return model
 
 
@@ -145,19 +167,12 @@ def _tensors(group):
     return inputs, mask, labels
 
 
-def autocast():
-    """bf16 where the processor multiplies it fast, else float32; never fp16, which overflows in T5."""
-    fast = torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
-    return torch.autocast("cpu", dtype=torch.bfloat16) if fast else nullcontext()
-
-
 def loss_of(model, batch):
     """Mean cross-entropy per target token, in nats."""
     inputs, mask, labels = batch
-    with autocast():
-        decoder_inputs = model._shift_right(labels)
-        logits = model(input_ids=inputs, attention_mask=mask, decoder_input_ids=decoder_inputs, use_cache=False).logits
-    return cross_entropy(logits.float().flatten(0, 1), labels.flatten(), ignore_index=-100)
+    decoder_inputs = model._shift_right(labels)
+    logits = model(input_ids=inputs, attention_mask=mask, decoder_input_ids=decoder_inputs, use_cache=False).logits
+    return cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=-100)
 
 
 class Pretraining:
@@ -202,9 +217,14 @@ class Pretraining:
         (self.folder / "log.json").write_text(json.dumps(self.log, indent=1))
 
     def _set_rate(self, position):
-        """Twice the rate while copying is learned, then the rate, then a linear fall to a fiftieth; `position` in pools."""
+        """Twice the rate while copying is learned, then the rate, then a linear fall to a fiftieth; to refine, half of it and a fall again.
+
+        `position` is counted in pools.
+        """
         recipe = self.recipe
         falling = (recipe.pools - position) / (recipe.pools - recipe.easy_pools)
+        if position >= recipe.pools:
+            falling = 0.5 * (recipe.total_pools - position) / recipe.refining_pools
         factor = 2.0 if position < recipe.copy_pools else min(1.0, max(0.02, falling))
         rate = recipe.learning_rate * factor * min(1.0, (self.steps + 1) / recipe.warmup_steps)
         for group in self.optimizer.param_groups:
@@ -212,11 +232,12 @@ class Pretraining:
 
     def _pool(self, number):
         recipe = self.recipe
-        phases = ((recipe.copy_pools, COPYING), (recipe.easy_pools, EASY_START), (recipe.short_pools, MAIN), (recipe.pools, WHOLE))
+        phases = ((recipe.copy_pools, COPYING), (recipe.easy_pools, EASY_START), (recipe.short_pools, MAIN), (recipe.pools, WHOLE),
+                  (recipe.total_pools, REFINING))
         weights = next(weights for end, weights in phases if number < end)
-        whole = 0.05 if number < recipe.short_pools else 0.5
+        whole = 0.05 if number < recipe.short_pools else 0.5 if number < recipe.pools else 0.8
         examples = self.mixture.sample(recipe.pool_size, (recipe.seed, number), weights, whole)
-        size = recipe.tokens_per_batch // (2 if number < recipe.easy_pools else 1)
+        size = recipe.tokens_per_batch // (3 if number < recipe.easy_pools else 1)
         return list(batches(encode(examples, self.tokenizer, recipe), size, random.Random(f"order|{number}")))
 
     def _train_pool(self, number):
@@ -243,15 +264,15 @@ class Pretraining:
     def run(self):
         """Trains to the end of the recipe; Ctrl-C loses at most one pool. Returns the model in evaluation mode."""
         self.resume()
-        bar = progress(range(self.done, self.recipe.pools), desc="pre-training", unit="pool", initial=self.done,
-                       total=self.recipe.pools)
+        total = self.recipe.total_pools
+        bar = progress(range(self.done, total), desc="pre-training", unit="pool", initial=self.done, total=total)
         for number in bar:
             start = time.perf_counter()
             loss = self._train_pool(number)
             self.seconds += time.perf_counter() - start
             self.done = number + 1
             self.log.append({"pool": self.done, "seconds": round(self.seconds), "tokens": self.tokens,
-                             "loss": round(loss, 4), **(self.probe() if self.done % 4 == 0 or self.done == self.recipe.pools else {})})
+                             "loss": round(loss, 4), **(self.probe() if self.done % 4 == 0 or self.done == total else {})})
             self._save()
             bar.set_postfix(self.log[-1])
         return self.model.eval()

@@ -193,7 +193,7 @@ def _check_beat(scenario, beat, certain):
     for fact in beat.facts + beat.blunt + beat.neutral:
         if not VERB.search(fact):
             yield f"{where}: no *marked* verb in fact {fact!r}"
-        if re.search(r"\b(he|she|they|his|her|their|him|them)\b", fact, re.I):
+        if re.search(r"\b(he|she|they|his|her|their|him|them)\b", fact, re.IGNORECASE):
             yield f"{where}: pronoun in fact {fact!r} (fine if it is a third person)"
         for name in _slots_in(fact) - said - BUILT_IN:
             yield f"{where}: fact uses {{{name}}}, which not every way through the lines says: {fact!r}"

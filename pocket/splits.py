@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import random
 
-from helpers.prompts import build_task
 from pocket.generator import World
 from pocket.mixture import Mixture
 from pocket.screenplay import FOLDER, load_scenarios
@@ -89,15 +88,14 @@ def make_splits(corpus, seed, scale=1.0):
 
 
 def make_tasks(splits, seed):
-    """Other tasks about the test dialogues, for measuring what a model can do besides summarizing."""
+    """Other tasks about the dialogues of test (to measure what a model can do besides summarizing) and of train (to keep it)."""
     rng = random.Random(f"tasks|{seed}")
     tasks = []
-    for fields, play in splits["test"]:
+    for fields, play in splits["test"] + splits["train"]:
         speaker, line = rng.choice(play.turns)
         asked = [("topic", {}, play.topics[0]), ("tone", {}, "rude" if play.rude else "polite"),
                  ("speaker", {"line": line}, f"#Person{1 if speaker == 'A' else 2}#")]
         asked += [("question", {"question": question}, answer) for question, answer in
                   rng.sample(play.questions, min(2, len(play.questions)))]
-        tasks += [{"id": fields["id"], "part": fields["part"], "task": task, "answer": answer,
-                   "prompt": build_task(task, play.dialogue(), **extra)} for task, extra, answer in asked]
+        tasks += [{"id": fields["id"], "part": fields["part"], "task": task, "answer": answer, **extra} for task, extra, answer in asked]
     return tasks

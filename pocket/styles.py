@@ -47,6 +47,7 @@ IRREGULAR = {   # the verbs whose forms a lexicon of full verbs does not give
     "hasn't": ("hadn't", "had not", "won't have"), "haven't": ("hadn't", "had not", "won't have"),
     "lies": ("lay", "has lain", "will lie"), "costs": ("cost", "has cost", "will cost"),
 }
+PARTICLES = {"not", "already", "never", "just", "only", "now", "always", "also", "still"}     # may stand between has and a participle
 
 
 @dataclass(frozen=True)
@@ -81,10 +82,20 @@ def conjugate(verb, tense):
             f"will {lemma}")[index]
 
 
+def _is_auxiliary(text, match):
+    """Whether a marked `has` or `have` already makes a perfect: `*has* asked`, `*has* not been`."""
+    if match[1] not in ("has", "have"):
+        return False
+    words = [word for word in re.findall(r"[a-z]+", text[match.end():])[:2] if word not in PARTICLES]
+    return bool(words) and words[0] in getInflection(getLemma(words[0], "VERB")[0], "VBN")
+
+
 def _tensed(text, tense):
     """The first marked verb takes the tense; the others follow it (perfect: past; future: present)."""
     following = {"perfect": "past", "future": "present"}.get(tense, tense)
-    text = VERB.sub(lambda match: conjugate(match[1], tense), text, count=1)
+    first = VERB.search(text)
+    chosen = "present" if tense == "perfect" and first and _is_auxiliary(text, first) else tense
+    text = VERB.sub(lambda match: conjugate(match[1], chosen), text, count=1)
     return VERB.sub(lambda match: conjugate(match[1], following), text)
 
 

@@ -277,13 +277,18 @@ def test_tasks_lie_beside_the_data(tmp_path):
     settings = load_settings("pocket", data=write_folder(tmp_path / "data"))
     with pytest.raises(DataError, match="has no tasks.jsonl beside it"):
         load_tasks(settings)
-    task = {"id": "q1", "task": "question", "prompt": "Who?", "answer": "Ann", "part": "known", "note": 1}
+    about = load_dialogues(settings)["test"][0]
+    task = {"id": about["id"], "task": "question", "question": "Who?", "answer": "Ann", "part": "known"}
     path = write_jsonl(tmp_path / "tasks.jsonl", [task])
-    assert load_tasks(settings).to_list() == [{name: value for name, value in task.items() if name != "note"}]
-    write_jsonl(path, [task, task | {"answer": ""}])
-    with pytest.raises(DataError) as error:
-        load_tasks(settings)
-    assert str(error.value).splitlines()[-1].strip() == f"{path}, row 2, column answer: is empty"
+    assert load_tasks(settings).to_list() == [{"id": about["id"], "task": "question", "answer": "Ann", "part": "known",
+                                               "prompt": about["dialogue"] + "\n\nQuestion: Who?\nAnswer:"}]
+    for column, value, what in (("answer", "", "is empty"), ("id", "nobody", "'nobody' is the id of no dialogue"),
+                                ("task", "riddle", "task: 'riddle' is not one of question, topic, speaker, tone"),
+                                ("task", "speaker", "task 'speaker' needs the field 'line'")):
+        write_jsonl(path, [task, task | {column: value}])
+        with pytest.raises(DataError) as error:
+            load_tasks(settings)
+        assert str(error.value).splitlines()[-1].strip() == f"{path}, row 2, column {column}: {what}"
     with pytest.raises(DataError, match="knkarthick/dialogsum: has no tasks.jsonl"):
         load_tasks(load_settings("base"))
 

@@ -10,8 +10,8 @@ from helpers.experiments import (
     by_part,
     draw_exemplars,
     headline,
-    human_ceiling,
     load_task_rows,
+    reference_ceiling,
     run_condition,
     score_tasks,
 )
@@ -130,7 +130,10 @@ def test_task_rows_are_those_of_one_part_and_none_without_a_file(tmp_path):
     (tmp_path / "data").mkdir()
     here = load_settings("pocket", data=str(tmp_path / "data"))
     assert load_task_rows(here, "known") == []
-    lines = [{"id": "1", "task": "topic", "prompt": "?", "answer": "cats", "part": part} for part in ("known", "unseen", "known")]
+    for split in ("train", "validation", "test"):
+        line = {"id": split, "dialogue": f"#Person1#: About {split}.", "summary": "A summary."}
+        (tmp_path / "data" / f"{split}.jsonl").write_text(json.dumps(line) + "\n")
+    lines = [{"id": "test", "task": "topic", "answer": "cats", "part": part} for part in ("known", "unseen", "known")]
     (tmp_path / "tasks.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
     assert [row["part"] for row in load_task_rows(here, "known")] == ["known", "known"]
 
@@ -140,10 +143,10 @@ def test_baselines_take_no_model(rows):
     assert first[0].count("#Person") == 2 and whole[0] == rows[0]["dialogue"].replace("\n", " ") and "\n" not in first[0] + whole[0]
 
 
-def test_the_human_ceiling_needs_two_summaries(rows):
-    ceiling = human_ceiling([*rows, {"summaries": ["The same words.", "Others.", "The same words."]}])
+def test_the_reference_ceiling_needs_two_summaries(rows):
+    ceiling = reference_ceiling([*rows, {"summaries": ["The same words.", "Others.", "The same words."]}])
     assert ceiling.shape == (7,) and ceiling[-1] == 1 and (ceiling[:-1] < 1).all()
-    assert human_ceiling([*rows, {"summaries": ["alone"]}]) is None
+    assert reference_ceiling([*rows, {"summaries": ["alone"]}]) is None
 
 
 def test_the_mean_over_draws_is_the_unit_of_intervals():

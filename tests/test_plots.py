@@ -5,10 +5,13 @@ from matplotlib.colors import to_hex
 from helpers.plots import (
     COLOURS,
     GREY,
+    METHODS,
     colour_of,
     plot_against,
     plot_intervals,
+    plot_losses,
     plot_next_token,
+    plot_prices,
     plot_samples,
     plot_window,
 )
@@ -86,3 +89,17 @@ def test_samples_are_all_counted():
     axes = plot_samples([0.1, 0.2, 0.2, 0.4], Interval(0.25, 0.2, 0.3), "ROUGE-1").axes[0]
     bars = [bar for bar in axes.patches if bar.get_height() and to_hex(bar.get_facecolor()) == "#bbbbbb"]
     assert sum(bar.get_height() for bar in bars) == 4 and axes.get_xlabel() == "ROUGE-1" and axes.get_ylabel() == "samples"
+
+
+def test_loss_curves_have_a_line_each_for_training_and_validation_and_a_name():
+    axes = plot_losses({"full": ([[1, 3.0], [2, 2.0]], [[2, 2.5]]), "lora": ([], [[2, 2.6]]), "prompt": ([], [])}).axes[0]
+    assert [list(line.get_ydata()) for line in axes.lines] == [[3.0, 2.0], [2.5], [2.6]] and labels(axes) == ["full", "lora"]
+    assert [to_hex(line.get_color()) for line in axes.lines] == [METHODS["full"], METHODS["full"], METHODS["lora"]]
+    assert axes.get_ylim()[0] == 0 and "nats" in axes.get_ylabel()
+
+
+def test_prices_stand_on_a_logarithmic_axis_with_their_intervals():
+    axes = plot_prices({"full": (100, Interval(0.6, 0.5, 0.7)), "lora": (3, Interval(0.55, 0.5, 0.6))}, "trainable, %", "ROUGE-1",
+                       {"zero-shot": 0.3}).axes[0]
+    assert axes.get_xscale() == "log" and labels(axes) == ["full", "lora", "zero-shot"]
+    assert list(axes.lines[0].get_ydata()) == [0.5, 0.7] and list(axes.lines[1].get_xdata()) == [100]

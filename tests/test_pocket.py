@@ -21,9 +21,7 @@ SHIPPED = build.HOME / "data"
 INSULTS = [word for name in ("insult", "slur") for word in read_pools()[name]]
 INSULT = re.compile(rf"\b(?:{'|'.join(INSULTS)})s?\b", re.IGNORECASE)
 # The same words where they insult nobody: an animal, and speakers who say it of themselves.
-HARMLESS = re.compile(r"guinea pig|roast pig|pig street|never been a pig|terrible liar|coward that I am", re.IGNORECASE)
-# Marked in the scenarios although they are no present forms, and wrong in other tenses: for the next pre-training to mend.
-MANGLED = {"didn't"}
+HARMLESS = re.compile(r"pig street|never been a pig", re.IGNORECASE)
 
 
 @pytest.fixture(scope="module")
@@ -89,7 +87,7 @@ def test_the_same_seed_plays_the_same_dialogue(corpus):
 def test_dialogues_have_6_to_14_turns_of_speakers_in_turn(rows):
     for row in (row for found in rows.values() for row in found):
         speakers = [line.split(": ", 1)[0] for line in row["dialogue"].split("\n")]
-        assert len(speakers) in TURNS and (TURNS[0], TURNS[-1]) == (6, 14)
+        assert 6 <= len(speakers) <= 14 and TURNS[0] >= 6 and TURNS[-1] <= 14
         assert all(speaker == f"#Person{1 + place % 2}#" for place, speaker in enumerate(speakers)), row["id"]
 
 
@@ -204,7 +202,7 @@ def test_every_marked_verb_has_sensible_forms(corpus):
     verbs = {verb for scenario in corpus.world.scenarios.values() for beat in scenario.beats
              for fact in (*beat.facts, *beat.blunt, *beat.neutral) for verb in VERB.findall(fact)}
     assert len(verbs) > 200
-    for verb in verbs - MANGLED:
+    for verb in verbs:
         past, perfect, future = (conjugate(verb, tense) for tense in TENSES[1:])
         assert all(re.fullmatch(r"[a-z]+(n't)?( [a-z]+)*", form) for form in (past, perfect, future)), verb
         if verb in IRREGULAR:
@@ -260,12 +258,12 @@ def test_probes_are_held_out_and_leave_the_mixture_as_it_was(corpus):
     assert probe.kind == "1-shot" and question.kind == "question" and corpus.mixture.held_out is before is False
 
 
-def test_tasks_ask_about_the_test_dialogues(made):
+def test_tasks_ask_about_the_dialogues_of_test_and_train(made):
     tasks = make_tasks(made[0], build.SEED)
-    dialogues = {row["id"]: row["dialogue"] for row, _ in made[0]["test"]}
-    assert {task["task"] for task in tasks} == {"topic", "tone", "speaker", "question"}
-    assert {task["id"] for task in tasks} == set(dialogues) and all(dialogues[task["id"]] in task["prompt"] for task in tasks)
-    assert all(task["answer"].strip() for task in tasks)
+    dialogues = {row["id"]: row["dialogue"] for split in ("test", "train") for row, _ in made[0][split]}
+    assert {task["task"] for task in tasks} == {"topic", "tone", "speaker", "question"} and {task["id"] for task in tasks} == set(dialogues)
+    assert all(task["line"] in dialogues[task["id"]] for task in tasks if task["task"] == "speaker")
+    assert all(task["answer"].strip() and task.get("question", "?").strip() for task in tasks)
 
 
 needs_data = pytest.mark.skipif(not SHIPPED.is_dir(), reason="pocket/data has not been built yet")

@@ -13,6 +13,7 @@ from helpers.widgets import (
     TEMPERATURES,
     TOP_K,
     TOP_P,
+    LiveLosses,
     next_token_explorer,
     next_token_figure,
     playground,
@@ -168,3 +169,13 @@ def test_profile_dropdown_starts_with_the_environments_choice(monkeypatch, varia
 def test_png_is_a_picture(tiny_model, tiny_tokenizer, dialogues):
     logits = next_token_logits(tiny_model, tiny_tokenizer, dialogues[0])
     assert png(next_token_figure(logits, tiny_tokenizer, 1.0, 0, 1.0)).startswith(PNG)
+
+
+def test_live_losses_are_one_picture_that_changes(monkeypatch):
+    shown = []
+    monkeypatch.setattr(helpers.widgets, "display", shown.append)
+    live = LiveLosses("lora")
+    live([[1, 3.0]], [])
+    first = bytes(live.picture.value)
+    live([[1, 3.0], [2, 1.0]], [[2, 1.5]])
+    assert shown == [live.picture] and first.startswith(PNG) and bytes(live.picture.value).startswith(PNG) and bytes(live.picture.value) != first
