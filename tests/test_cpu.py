@@ -1,4 +1,5 @@
 import copy
+import platform
 
 import pytest
 import torch
@@ -54,3 +55,9 @@ def test_only_a_t5_on_a_processor_is_prepared(tiny_model):
     before = other.config._attn_implementation
     assert cpu.prepare_for_cpu(other).config._attn_implementation == before
     assert cpu.prepare_for_cpu(copy.deepcopy(tiny_model)).config._attn_implementation == cpu.NAME
+
+
+def test_memory_is_kept_where_the_c_library_can(monkeypatch):
+    assert cpu.keep_freed_memory() == (platform.libc_ver()[0] == "glibc")
+    monkeypatch.setattr(cpu.sys, "platform", "win32")
+    assert cpu.keep_freed_memory() is False
