@@ -1,5 +1,8 @@
+import copy
+
 """The way to pocket-t5: tokenizer, span corruption, batches, training that can be interrupted, and the whole build."""
 
+import copy
 import random
 import re
 import unicodedata
@@ -149,7 +152,8 @@ def test_the_rate_warms_up_and_falls_to_a_fiftieth(tiny_tokenizer, tmp_path):
         run._set_rate(position)
         return run.optimizer.param_groups[2]["lr"] / RECIPE.learning_rate
     assert rate(0, steps=4) == pytest.approx(1.0) and rate(0) == pytest.approx(2.0)
-    assert rate(RECIPE.easy_pools) == pytest.approx(1.0) and rate(RECIPE.pools) == pytest.approx(0.02)
+    assert rate(RECIPE.easy_pools) == pytest.approx(1.0) and rate(RECIPE.pools - 0.001) == pytest.approx(0.02)
+    assert rate(RECIPE.pools) == pytest.approx(0.5) and rate(RECIPE.total_pools) == pytest.approx(0.02)
 
 
 def test_training_lowers_the_loss(tiny_tokenizer, tmp_path, one_thread):
@@ -157,7 +161,7 @@ def test_training_lowers_the_loss(tiny_tokenizer, tmp_path, one_thread):
     before = run.probe()["copy"]
     model = run.run()
     assert run.log[-1]["copy"] < before - 0.5 and not model.training
-    assert [entry["pool"] for entry in run.log] == [1, 2, 3, 4]
+    assert [entry["pool"] for entry in run.log] == list(range(1, RECIPE.total_pools + 1))
 
 
 def test_an_interrupted_run_ends_with_the_same_weights(tiny_tokenizer, tmp_path, monkeypatch, one_thread):
@@ -216,3 +220,19 @@ def test_the_smoke_build_goes_the_whole_way(capsys, one_thread):
     build.main(["--smoke"])
     made = int(re.search(r"smoke build: (\d+) files made", capsys.readouterr().out)[1])
     assert made >= 10       # four splits, tasks, tokenizer, weights, configuration, two cards
+
+
+def test_the_fused_attention_is_the_stock_one_and_positions_learn_from_short_inputs_only(tiny_model, tiny_tokenizer, dialogues, monkeypatch):
+    batch = tiny_tokenizer(dialogues, return_tensors="pt", padding=True)
+    batch["labels"] = batch["input_ids"][:, :8].clone()
+    losses, positions = {}, {}
+    for name, limit in (("sdpa", 0), ("frugal", 10_000), ("frugal", 4)):
+        monkeypatch.setattr("pocket.pretrain.POSITIONS_LEARN_BELOW", limit)
+        model = copy.deepcopy(tiny_model)
+        model.set_attn_implementation(name)
+        loss = model(**batch).loss
+        loss.backward()
+        losses[name, limit] = loss.item()
+        positions[name, limit] = model.encoder.block[0].layer[0].SelfAttention.relative_attention_bias.weight.grad
+    assert list(losses.values()) == pytest.approx([losses["sdpa", 0]] * 3, abs=1e-5)
+    assert torch.allclose(positions["frugal", 10_000], positions["sdpa", 0], atol=1e-5) and positions["frugal", 4] is None
