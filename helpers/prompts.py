@@ -77,7 +77,7 @@ def fit_prompt(dialogue: str, examples: Sequence, tokenizer, max_tokens: int, te
     """
     for first in range(len(examples) + 1):
         text = build_prompt(dialogue, examples[first:], template)
-        tokens = len(tokenizer(text)["input_ids"])
+        tokens = len(tokenizer(text, verbose=False)["input_ids"])      # too long is for us to say
         if tokens <= max_tokens:
             return FittedPrompt(text, tokens, tuple(range(first, len(examples))), tuple(range(first)))
     raise ValueError(f"max_tokens: the dialogue alone takes {tokens} tokens with template {template!r}, the window holds "

@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 from helpers.prompts import SEPARATOR, TASKS, TEMPLATES, build_prompt, build_task, fit_prompt
 
 
-def by_words(text):
+def by_words(text, verbose=True):
     """A tokenizer for which a word is a token."""
     return {"input_ids": text.split() + ["</s>"]}
 
