@@ -30,15 +30,25 @@ def own_lengths(module, query, key, value, attention_mask, scaling=None, dropout
         (B, T, H, D), zero on padding, and None for the weights, which are never made.
     """
     options = {"scale": scaling, "dropout_p": dropout if module.training else 0.0}
-    if module.is_decoder or attention_mask is None:
+    lengths = None if module.is_decoder else _lengths(attention_mask)
+    if lengths is None:
         mask = position_bias if attention_mask is None else attention_mask if position_bias is None else position_bias + attention_mask
         return scaled_dot_product_attention(query, key, value, attn_mask=mask, **options).transpose(1, 2).contiguous(), None
     output = torch.zeros_like(query)
-    for row, length in enumerate((attention_mask[:, 0, 0] == 0).sum(-1).tolist()):
+    for row, length in enumerate(lengths):
         bias = None if position_bias is None else position_bias[:, :, :length, :length]
         parts = (states[row:row + 1, :, :length] for states in (query, key, value))
         output[row:row + 1, :, :length] = scaled_dot_product_attention(*parts, attn_mask=bias, **options)
     return output.transpose(1, 2).contiguous(), None
+
+
+def _lengths(attention_mask):
+    """Tokens of each row, where padding stands behind them and nowhere else; None for any other mask, and without one."""
+    if attention_mask is None or attention_mask.shape[2] != 1:
+        return None
+    seen = attention_mask[:, 0, 0] == 0     # (B, S)
+    behind = seen[:, 0].all() and not (seen[:, 1:] & ~seen[:, :-1]).any()
+    return seen.sum(-1).tolist() if behind else None
 
 
 def padding_mask(batch_size, q_length, kv_length, mask_function=None, **options):

@@ -88,14 +88,15 @@ def load_tasks(settings: Settings) -> Dataset:
                         f"{settings.data}: has no tasks.jsonl beside it")
     rows, problems = read_rows(path)
     require_columns(rows, str(path), TASK_COLUMNS)
-    for row in rows:
-        problems += [Problem(str(path), row.line, column, what) for column in TASK_COLUMNS
-                     if (what := text_fault(row.values.get(column)))]
     dialogues = {row["id"]: row["dialogue"] for split in load_dialogues(settings).values() for row in split}
     tasks = []
     for row in rows:
         found = {column: row.values.get(column) for column in TASK_COLUMNS}
         fields = {name: value for name, value in row.values.items() if name not in TASK_COLUMNS}
+        faults = [Problem(str(path), row.line, column, what) for column, value in found.items() if (what := text_fault(value))]
+        problems += faults
+        if faults:
+            continue
         if found["id"] not in dialogues:
             problems.append(Problem(str(path), row.line, "id", f"{found['id']!r} is the id of no dialogue"))
             continue

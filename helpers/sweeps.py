@@ -139,6 +139,7 @@ def load_results(results: Path = RESULTS) -> dict[str, dict]:
 
 
 def main(arguments=None):
+    """The command line: measures the chosen points that are missing."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", choices=("ranks", "amounts", "rates", "mixtures"), help="one sweep alone")
     parser.add_argument("--results", type=Path, default=RESULTS, help="where the scores go")

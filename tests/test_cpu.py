@@ -30,6 +30,16 @@ def test_equals_the_stock_attention(tiny_model, batch, name, monkeypatch):
     assert len(calls) == 6 + 1 + 1       # each row of the encoder, the decoder's own attention and its cross-attention
 
 
+def test_masks_that_are_no_padding_behind_the_text_are_obeyed_too(tiny_model, batch):
+    ours, theirs = with_attention(tiny_model, cpu.NAME), with_attention(tiny_model, "sdpa")
+    masks = {"before": batch["attention_mask"].flip(1), "between": batch["attention_mask"].clone(), "none": torch.ones_like(batch["attention_mask"])}
+    masks["between"][:, 3] = 0
+    with torch.no_grad():
+        for name, mask in masks.items():
+            changed = batch | {"attention_mask": mask}
+            assert torch.allclose(ours(**changed).logits, theirs(**changed).logits, atol=1e-4), name
+
+
 def test_gradients_are_those_of_the_stock_attention(tiny_model, batch):
     grads = []
     for name in (cpu.NAME, "sdpa"):

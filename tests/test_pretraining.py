@@ -1,5 +1,3 @@
-import copy
-
 """The way to pocket-t5: tokenizer, span corruption, batches, training that can be interrupted, and the whole build."""
 
 import copy
