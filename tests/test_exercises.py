@@ -37,8 +37,34 @@ def bootstrap_interval(scores):
     return np.percentile(means, [2.5, 97.5])
 
 
+def padded_labels(rows):
+    return torch.nn.utils.rnn.pad_sequence([torch.tensor(row) for row in rows], batch_first=True, padding_value=-100)
+
+
+def masked_cross_entropy(logits, labels):
+    return torch.nn.functional.cross_entropy(torch.tensor(logits), torch.tensor(labels))
+
+
+def trainable_share(shapes, rank, total):
+    trained = sum(rank * (rows + columns) for rows, columns in shapes)
+    return trained / (trained + total)
+
+
+def lora_forward(x, weight, a, b, alpha):
+    return (weight + alpha / len(a) * b @ a) @ x
+
+
+def merged_weight(weight, a, b, alpha):
+    return weight + alpha / len(a) * b @ a
+
+
+def adam_bytes(total, trainable, size):
+    return 3 * trainable * size
+
+
 SOLUTIONS = {function.__name__: function for function in (
-    clipped_precision, tempered_softmax, nucleus, longest_common_subsequence, exemplars_that_fit, bootstrap_interval)}
+    clipped_precision, tempered_softmax, nucleus, longest_common_subsequence, exemplars_that_fit, bootstrap_interval,
+    padded_labels, masked_cross_entropy, trainable_share, lora_forward, merged_weight, adam_bytes)}
 
 
 def unsafe_softmax(logits, temperature):
@@ -59,7 +85,33 @@ def drops_whatever_is_longest(lengths, budget):
     return sorted(kept)
 
 
+def counts_padding(logits, labels):
+    logprobs = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+    return -sum(row[label] for row, label in zip(logprobs, labels) if label >= 0) / len(labels)
+
+
+def merges_in_place(weight, a, b, alpha):
+    weight += alpha / len(a) * b @ a
+    return weight
+
+
 MISTAKES = [
+    ("padded_labels", lambda rows: [row + [0] * (max(map(len, rows)) - len(row)) for row in rows], "must not count in the loss"),
+    ("padded_labels", lambda rows: [[label or -100 for label in row] for row in padded_labels(rows).tolist()], "a 0 inside is a token"),
+    ("padded_labels", lambda rows: rows, "expected [[5, 6, 1], [7, 1, -100]]"),
+    ("padded_labels", lambda rows: 3, "expected rows of numbers"),
+    ("masked_cross_entropy", counts_padding, "divide by the number of labels that count"),
+    ("masked_cross_entropy", lambda logits, labels: masked_cross_entropy(logits, labels) / np.log(2), "natural logarithm"),
+    ("trainable_share", lambda shapes, rank, total: sum(rank * sum(shape) for shape in shapes) / total, "both sides of the fraction"),
+    ("lora_forward", lambda x, weight, a, b, alpha: (weight + b @ a) @ x, "alpha 8"),
+    ("lora_forward", lambda x, weight, a, b, alpha: weight @ x, "alpha 2"),
+    ("lora_forward", lambda x, weight, a, b, alpha: x, "expected 6 numbers, your function gives 4"),
+    ("merged_weight", lambda weight, a, b, alpha: weight + b @ a, "scale B·A"),
+    ("merged_weight", lambda weight, a, b, alpha: b @ a, "alpha 2"),
+    ("merged_weight", lambda weight, a, b, alpha: weight @ weight.T, "expected a matrix of shape (6, 4)"),
+    ("merged_weight", merges_in_place, "your function changed W itself"),
+    ("adam_bytes", lambda total, trainable, size: 3 * total * size, "frozen weights need neither"),
+    ("adam_bytes", lambda total, trainable, size: 2 * trainable * size, "expected 1.2e+04"),
     ("clipped_precision", lambda prediction, reference: sum(word in reference for word in prediction) / max(1, len(prediction)),
      "expected 0.3333, your function gives 1"),
     ("clipped_precision", lambda prediction, reference: [0.5], "expected one number, your function returns '[0.5]' (type list)"),

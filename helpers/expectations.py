@@ -1,0 +1,67 @@
+"""What the checks of the exercises expect: comparisons of a learner's result with a known one; a difference is a hint."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+class NotYet(Exception):
+    """The exercise is not solved; the message is a hint."""
+
+
+def number(found, what):
+    """What a function returned as a float; numbers of numpy and torch will do."""
+    if found is None or found is ...:
+        raise NotYet(f"{what}: your function returns None. Replace the `...` and return a value.")
+    try:
+        return float(found)
+    except (TypeError, ValueError):
+        raise NotYet(f"{what}: expected one number, your function returns {shown(found)}.") from None
+
+
+def numbers(found, what):
+    """What a function returned as a list of floats; a tuple, a set, an array or a tensor will do."""
+    if found is None or found is ...:
+        raise NotYet(f"{what}: your function returns None. Replace the `...` and return a list.")
+    try:
+        return [float(value) for value in found]
+    except (TypeError, ValueError):
+        raise NotYet(f"{what}: expected a list of numbers, your function returns {shown(found)}.") from None
+
+
+def rows_of_numbers(found, what):
+    """What a function returned as a list of rows of floats; a matrix of numpy or torch will do."""
+    if found is None or found is ...:
+        raise NotYet(f"{what}: your function returns None. Replace the `...` and return a list of rows.")
+    try:
+        return [[float(value) for value in row] for row in found]
+    except (TypeError, ValueError):
+        raise NotYet(f"{what}: expected rows of numbers, your function returns {shown(found)}.") from None
+
+
+def shown(found):
+    """A value as a hint shows it: its beginning and its type."""
+    return f"{str(found)[:60]!r} (type {type(found).__name__})"
+
+
+def expect_number(found, expected, what):
+    """One number, equal within rounding."""
+    if not np.isclose(number(found, what), expected, atol=1e-5):
+        raise NotYet(f"{what}: expected {expected:.4g}, your function gives {float(found):.4g}.")
+
+
+def expect_numbers(found, expected, what):
+    """As many numbers, each equal within rounding."""
+    values = numbers(found, what)
+    if len(values) != len(expected):
+        raise NotYet(f"{what}: expected {len(expected)} numbers, your function gives {len(values)}.")
+    if not np.allclose(values, expected, atol=1e-5):
+        raise NotYet(f"{what}: expected {np.round(expected, 4).tolist()}, your function gives {np.round(values, 4).tolist()}.")
+
+
+def expect_indices(found, expected, what, advice):
+    """Both are sets of places: their order says nothing."""
+    values, wanted = sorted(numbers(found, what)), sorted(expected)
+    if values != wanted:
+        given = ", ".join(f"{value:g}" for value in values)
+        raise NotYet(f"{what}: expected {wanted}, your function gives [{given}]. {advice}")
