@@ -19,17 +19,15 @@ import time
 from pathlib import Path
 
 import torch
-from transformers import AutoModelForSeq2SeqLM, AutoTokenizer, T5Config, T5ForConditionalGeneration
+from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 from transformers.utils import logging
 
 from helpers.generation import generate, generate_ids
 from helpers.prompts import build_prompt
+from helpers.shapes import untrained
 
 ROOT = Path(__file__).resolve().parent.parent
 GOALS = {"pocket": 6.0, "flan-t5-small's shapes": 3.0}
-FLAN_T5_SMALL = {"d_model": 512, "d_kv": 64, "d_ff": 1024, "num_layers": 8, "num_decoder_layers": 8, "num_heads": 6,
-                 "feed_forward_proj": "gated-gelu", "vocab_size": 32128, "tie_word_embeddings": False,
-                 "decoder_start_token_id": 0, "pad_token_id": 0, "eos_token_id": 1}
 
 
 def one_at_a_time(model, tokenizer, prompts, new_tokens):
@@ -61,9 +59,8 @@ def worlds(arguments):
     else:
         print("pocket: skipped, pocket/model or pocket/data is not built (python -m pocket.build)")
     if arguments.tokenizer.is_dir():
-        torch.manual_seed(0)
         tokenizer = AutoTokenizer.from_pretrained(arguments.tokenizer, local_files_only=True)
-        model = T5ForConditionalGeneration(T5Config(**FLAN_T5_SMALL)).eval()
+        model = untrained("google/flan-t5-small", "cpu").eval()
         texts = dialogues(ROOT / "pocket" / "scenarios" / "wild.jsonl")[:max(1, arguments.prompts // 2)]
         yield "flan-t5-small's shapes", tokenizer, model, [build_prompt(text) for text in texts]
     else:
