@@ -162,6 +162,62 @@ def plot_losses(losses: Mapping, title: str = "") -> Figure:
     return figure
 
 
+def plot_series(x: Sequence[float], series: Mapping, xlabel: str, ylabel: str, level: Mapping | None = None) -> Figure:
+    """Several things measured at the same places, in one panel: a line with a band each; the places on a logarithmic axis.
+
+    Args:
+        x: places above 0; series: name -> list of `Interval`, one for each place.
+        level: name -> number: dashed lines for comparison.
+    """
+    figure, axes = plt.subplots(figsize=(7.5, 3.4), layout="constrained")
+    for name, intervals in series.items():
+        colour = colour_of(name)
+        axes.plot(x, [interval.estimate for interval in intervals], "o-", color=colour)
+        axes.fill_between(x, [interval.low for interval in intervals], [interval.high for interval in intervals], color=colour, alpha=0.2)
+        axes.annotate(name, (x[-1], intervals[-1].estimate), xytext=(8, 0), textcoords="offset points", va="center", color=colour)
+    _levels(axes, level)
+    axes.set_xscale("log")
+    axes.set_xticks(list(x), [f"{place:,}" for place in x])
+    axes.minorticks_off()
+    axes.margins(x=0.14)
+    axes.set_xlabel(xlabel)
+    axes.set_ylabel(ylabel)
+    _bare(axes)
+    plt.close(figure)
+    return figure
+
+
+def plot_tradeoff(points: Mapping, xlabel: str, ylabel: str, lines: Mapping | None = None) -> Figure:
+    """Two qualities against each other: a dot with the intervals of both for each name.
+
+    Args:
+        points: name -> (`Interval` along x, `Interval` along y).
+        lines: name -> names of points that belong together, joined in this order by a thin line.
+    """
+    figure, axes = plt.subplots(figsize=(7.5, 4.2), layout="constrained")
+    for name, (x, y) in points.items():
+        colour = colour_of(name)
+        axes.plot([x.low, x.high], [y.estimate] * 2, color=colour, linewidth=1, alpha=0.5)
+        axes.plot([x.estimate] * 2, [y.low, y.high], color=colour, linewidth=1, alpha=0.5)
+        axes.plot(x.estimate, y.estimate, "o", color=colour, markersize=6)
+        axes.annotate(name, (x.estimate, y.estimate), xytext=(6, 5), textcoords="offset points", fontsize=8, color=colour)
+    for name, members in (lines or {}).items():
+        axes.plot([points[member][0].estimate for member in members], [points[member][1].estimate for member in members],
+                  color=colour_of(name), linewidth=1, linestyle=":")
+    axes.margins(x=0.16)
+    axes.set_xlabel(xlabel)
+    axes.set_ylabel(ylabel)
+    _bare(axes)
+    plt.close(figure)
+    return figure
+
+
+def _levels(axes, level):
+    for name, value in (level or {}).items():
+        axes.axhline(value, color="#444444", linestyle="--", linewidth=1)
+        axes.annotate(name, (0.01, value), xycoords=("axes fraction", "data"), xytext=(0, 3), textcoords="offset points", fontsize=9)
+
+
 def plot_prices(prices: Mapping, xlabel: str, ylabel: str, level: Mapping | None = None) -> Figure:
     """What quality costs: one dot with its interval for each method, the price on a logarithmic axis.
 
@@ -174,9 +230,7 @@ def plot_prices(prices: Mapping, xlabel: str, ylabel: str, level: Mapping | None
         axes.plot([price, price], [interval.low, interval.high], color=colour_of(name), linewidth=3, solid_capstyle="round")
         axes.plot(price, interval.estimate, "o", color=colour_of(name), markersize=8)
         axes.annotate(name, (price, interval.estimate), xytext=(9, 0), textcoords="offset points", va="center", color=colour_of(name))
-    for name, value in (level or {}).items():
-        axes.axhline(value, color="#444444", linestyle="--", linewidth=1)
-        axes.annotate(name, (0.01, value), xycoords=("axes fraction", "data"), xytext=(0, 3), textcoords="offset points", fontsize=9)
+    _levels(axes, level)
     axes.set_xscale("log")
     axes.margins(x=0.2)
     axes.set_xlabel(xlabel)

@@ -1,6 +1,6 @@
-"""Sweeps: fine-tuning over ranks, rates, amounts of data and mixtures; the scores of each point are kept in a file of its own.
+"""Sweeps: fine-tuning over methods, ranks, rates, amounts of data and mixtures; each point's scores are kept in a file of its own.
 
-python -m helpers.sweeps [--only ranks|rates|amounts|mixtures] [--results FOLDER]
+python -m helpers.sweeps [--only methods|ranks|amounts|rates|mixtures] [--part 1/2] [--results FOLDER]
 
 Points that have a file are skipped: a stopped sweep goes on where it was.
 """
@@ -15,9 +15,11 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from helpers.data import load_dialogues, load_tasks
 from helpers.experiments import answered_exactly, by_part, run_condition
-from helpers.methods import Method, full, lora
+from helpers.methods import Method, full, ia3, lora, prompt_tuning
 from helpers.models import load_seq2seq
 from helpers.pairs import encode_pairs, summary_pairs
 from helpers.progress import progress
@@ -28,6 +30,7 @@ from helpers.training import train
 RESULTS = Path(__file__).resolve().parent.parent / "labs" / "results" / "finetuning"
 SEEDS = (1, 2, 3)
 RANKS, AMOUNTS = (1, 2, 4, 8, 16, 32, 64), (100, 300, 1000, 2500)
+RATE_RANKS = (4, 16, 64)
 RATES = {"full": (1e-4, 5e-4, 2e-3), "lora": (5e-4, 2e-3, 5e-3)}
 
 
@@ -50,10 +53,11 @@ def points(only: str | None = None) -> list[Point]:
     """The points of one sweep or of all, each once."""
     most = AMOUNTS[-1]
     sweeps = {
+        "methods": [(method, most, False) for method in (full(), lora(), prompt_tuning(), ia3())],
         "ranks": [(lora(rank), most, False) for rank in RANKS],
         "amounts": [(method, rows, False) for rows in AMOUNTS for method in (full(), lora())],
         "rates": [(full(rate), most, False) for rate in RATES["full"]]
-                 + [(lora(rank, learning_rate=rate), most, False) for rank in (4, 16, 64) for rate in RATES["lora"]],
+                 + [(lora(rank, learning_rate=rate), most, False) for rank in RATE_RANKS for rate in RATES["lora"]],
         "mixtures": [(method, most, True) for method in (full(), lora())]}
     if only not in (None, *sweeps):
         raise ValueError(f"only: {only!r} is not one of {', '.join(sweeps)}")
@@ -119,7 +123,7 @@ def run_sweep(chosen: Sequence[Point], bench: Bench, results: Path, work: Path):
     results.mkdir(parents=True, exist_ok=True)
     base = results / "base.json"
     if not base.exists():
-        write_json(base, bench.scores(bench.model))
+        write_json(base, bench.scores(bench.model) | {"tasks": [{"id": task["id"], "task": task["task"]} for task in bench.test_tasks]})
     for point in progress(chosen, desc="sweep", unit="run"):
         path = results / f"{point.name}.json"
         if not path.exists():
@@ -138,14 +142,39 @@ def load_results(results: Path = RESULTS) -> dict[str, dict]:
     return found
 
 
+def over_seeds(results: dict, method: Method, rows: int = AMOUNTS[-1], mixed: bool = False, metric: str = "rouge1") -> np.ndarray:
+    """(N,) mean over the seeds of a point: ROUGE of each test dialogue, or with metric "answered" each task's exact answers.
+
+    Raises:
+        KeyError: a seed was not measured; the message names the file and the command.
+    """
+    found = []
+    for seed in SEEDS:
+        name = Point(method, rows, mixed, seed).name
+        if name not in results:
+            raise KeyError(f"{name}.json is not among the results; make it with: python -m helpers.sweeps")
+        found.append(results[name]["answered"] if metric == "answered" else results[name]["rouge"][metric])
+    return np.mean(found, axis=0)
+
+
+def _part(text):
+    """"2/3" as (2, 3), for the command line."""
+    number, _, parts = text.partition("/")
+    if not (number.isdecimal() and parts.isdecimal() and 1 <= int(number) <= int(parts)):
+        raise argparse.ArgumentTypeError(f"{text!r} is not of the form 1/2: which part, of how many")
+    return int(number), int(parts)
+
+
 def main(arguments=None):
     """The command line: measures the chosen points that are missing."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--only", choices=("ranks", "amounts", "rates", "mixtures"), help="one sweep alone")
+    parser.add_argument("--only", choices=("methods", "ranks", "amounts", "rates", "mixtures"), help="one sweep alone")
+    parser.add_argument("--part", type=_part, default=(1, 1), help="every n-th point only, to share the work between processes or machines")
     parser.add_argument("--results", type=Path, default=RESULTS, help="where the scores go")
     parser.add_argument("--work", type=Path, default=Path("build") / "sweeps", help="checkpoints of the run in progress")
     chosen = parser.parse_args(arguments)
-    run_sweep(points(chosen.only), Bench(load_settings()), chosen.results, chosen.work)
+    number, parts = chosen.part
+    run_sweep(points(chosen.only)[number - 1::parts], Bench(load_settings()), chosen.results, chosen.work)
 
 
 if __name__ == "__main__":

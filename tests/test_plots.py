@@ -13,6 +13,8 @@ from helpers.plots import (
     plot_next_token,
     plot_prices,
     plot_samples,
+    plot_series,
+    plot_tradeoff,
     plot_window,
 )
 from helpers.statistics import Interval
@@ -103,3 +105,19 @@ def test_prices_stand_on_a_logarithmic_axis_with_their_intervals():
                        {"zero-shot": 0.3}).axes[0]
     assert axes.get_xscale() == "log" and labels(axes) == ["full", "lora", "zero-shot"]
     assert list(axes.lines[0].get_ydata()) == [0.5, 0.7] and list(axes.lines[1].get_xdata()) == [100]
+
+
+def test_series_share_a_panel_with_a_band_and_a_name_each():
+    series = {"full": list(INTERVALS.values()), "lora": list(INTERVALS.values())}
+    axes = plot_series([100, 300, 1000], series, "training dialogues", "ROUGE-1", {"zero-shot": 0.3}).axes[0]
+    assert axes.get_xscale() == "log" and labels(axes) == ["full", "lora", "zero-shot"] and len(axes.collections) == 2
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["100", "300", "1,000"]
+    assert list(axes.lines[0].get_ydata()) == [0.2, 0.5, 0.1] and to_hex(axes.lines[0].get_color()) == METHODS["full"]
+
+
+def test_a_tradeoff_has_a_cross_for_each_point_and_joins_what_belongs_together():
+    points = {"full 1": (Interval(0.1, 0.0, 0.2), Interval(0.5, 0.4, 0.6)), "full 2": (Interval(0.3, 0.2, 0.4), Interval(0.7, 0.6, 0.8))}
+    axes = plot_tradeoff(points, "skill kept", "ROUGE-1", {"full": ["full 1", "full 2"]}).axes[0]
+    assert labels(axes) == ["full 1", "full 2"] and len(axes.lines) == 7
+    assert list(axes.lines[0].get_xdata()) == [0.0, 0.2] and list(axes.lines[1].get_ydata()) == [0.4, 0.6]
+    assert list(axes.lines[-1].get_xdata()) == [0.1, 0.3] and axes.lines[-1].get_linestyle() == ":"

@@ -6,7 +6,7 @@ from helpers import sweeps
 from helpers.experiments import by_task
 from helpers.methods import full, lora
 from helpers.settings import load_settings
-from helpers.sweeps import Bench, Point, load_results, points, run_sweep, training_texts
+from helpers.sweeps import Bench, Point, load_results, over_seeds, points, run_sweep, training_texts
 from tests.conftest import DIALOGUES, SUMMARIES
 
 ROWS = [{"id": f"row-{number}", "dialogue": dialogue, "summary": summary, "topic": "cats"}
@@ -35,7 +35,7 @@ def test_every_point_has_a_name_of_its_own_and_three_seeds():
     assert len(set(names)) == len(names) and {name[-2:] for name in names} == {"s1", "s2", "s3"}
     assert {point.method.options["r"] for point in points("ranks")} == {1, 2, 4, 8, 16, 32, 64}
     assert Point(lora(8), 300, True, 2).name == "lora-r8-lr0.005-n300-mixed-s2"
-    with pytest.raises(ValueError, match="'rows' is not one of ranks, amounts"):
+    with pytest.raises(ValueError, match="'rows' is not one of methods, ranks, amounts"):
         points("rows")
 
 
@@ -64,9 +64,33 @@ def test_a_sweep_goes_on_where_it_stopped(bench, tmp_path, monkeypatch):
     assert set(found) == {"base", *(point.name for point in chosen)} and not list((tmp_path / "work").iterdir())
     assert len(found["base"]["rouge"]["rouge1"]) == 6 and len(found[chosen[1].name]["answered"]) == 12
     assert found["base"]["rouge"] != found[chosen[0].name]["rouge"]
-    assert set(by_task(bench.test_tasks, found["base"]["answered"])) == {"topic", "tone"}
+    assert set(by_task(found["base"]["tasks"], found["base"]["answered"])) == {"topic", "tone"}
 
 
 def test_without_results_the_command_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"python -m helpers\.sweeps"):
         load_results(tmp_path)
+
+
+def test_a_point_is_its_mean_over_the_seeds_and_a_missing_seed_is_named():
+    results = {Point(full(), 2500, False, seed).name: {"rouge": {"rouge1": [0.1 * seed, 0.5]}, "answered": [1, seed % 2]} for seed in (1, 2, 3)}
+    assert over_seeds(results, full()).tolist() == pytest.approx([0.2, 0.5])
+    assert over_seeds(results, full(), metric="answered").tolist() == pytest.approx([1, 2 / 3])
+    with pytest.raises(KeyError, match="full-lr0.0005-n300-s1.json is not among the results; make it with: python -m helpers.sweeps"):
+        over_seeds(results, full(), 300)
+
+
+def test_parts_share_the_points_between_them(monkeypatch):
+    done = []
+    monkeypatch.setattr(sweeps, "Bench", lambda settings: None)
+    monkeypatch.setattr(sweeps, "run_sweep", lambda chosen, *_: done.append([point.name for point in chosen]))
+    for part in ("1/2", "2/2"):
+        sweeps.main(["--only", "ranks", "--part", part])
+    assert sorted(done[0] + done[1]) == sorted(point.name for point in points("ranks")) and not set(done[0]) & set(done[1])
+
+
+@pytest.mark.parametrize("part", ["0/2", "3/2", "half", "1"])
+def test_a_part_that_makes_no_sense_is_named(part, capsys):
+    with pytest.raises(SystemExit):
+        sweeps.main(["--part", part])
+    assert f"'{part}' is not of the form 1/2" in capsys.readouterr().err
