@@ -29,16 +29,23 @@ def own_lengths(module, query, key, value, attention_mask, scaling=None, dropout
     Returns:
         (B, T, H, D), zero on padding, and None for the weights, which are never made.
     """
-    options = {"scale": scaling, "dropout_p": dropout if module.training else 0.0}
     lengths = None if module.is_decoder else _lengths(attention_mask)
     if lengths is None:
-        mask = position_bias if attention_mask is None else attention_mask if position_bias is None else position_bias + attention_mask
-        return scaled_dot_product_attention(query, key, value, attn_mask=mask, **options).transpose(1, 2).contiguous(), None
+        return attend(module, query, key, value, attention_mask, scaling, dropout, position_bias)
+    options = {"scale": scaling, "dropout_p": dropout if module.training else 0.0}
     output = torch.zeros_like(query)
     for row, length in enumerate(lengths):
         bias = None if position_bias is None else position_bias[:, :, :length, :length]
         parts = (states[row:row + 1, :, :length] for states in (query, key, value))
         output[row:row + 1, :, :length] = scaled_dot_product_attention(*parts, attn_mask=bias, **options)
+    return output.transpose(1, 2).contiguous(), None
+
+
+def attend(module, query, key, value, attention_mask, scaling=None, dropout=0.0, position_bias=None, **_):
+    """The same with padding, all rows at once: what transformers' "sdpa" does, for any mask of numbers to add."""
+    mask = position_bias if attention_mask is None else attention_mask if position_bias is None else position_bias + attention_mask
+    output = scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=scaling,
+                                          dropout_p=dropout if module.training else 0.0)
     return output.transpose(1, 2).contiguous(), None
 
 

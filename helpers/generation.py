@@ -11,6 +11,7 @@ from transformers import GenerationConfig
 
 from helpers.parameters import FOR_BEAMS, FOR_SAMPLING, GenerationError, check_parameters, is_whole
 from helpers.progress import progress
+from helpers.rounds import decode, end_ids
 
 TOKEN_IDS = ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id", "forced_bos_token_id",
              "forced_eos_token_id")
@@ -97,8 +98,8 @@ def generate_ids(model, tokenizer, prompts, *, batch_size=32, show_progress=True
         for start in range(0, len(order), batch_size):
             chosen = order[start:start + batch_size]
             input_ids, mask = _padded([rows[index] for index in chosen], config.pad_token_id, model.device)
-            outputs = model.generate(input_ids=input_ids, attention_mask=mask, generation_config=config)      # (B, 1 + T)
-            for index, output in zip(chosen, outputs.tolist()):
+            outputs = decode(model, input_ids, mask, config)
+            for index, output in zip(chosen, outputs):
                 completions[index] = _completion(output[1:], config)
             bar.update(len(chosen))
     return completions
@@ -114,7 +115,7 @@ def _padded(rows, pad_token_id, device):
 
 def _completion(ids, config):
     """The ids before the first end token; padding follows only after it."""
-    ends = config.eos_token_id if isinstance(config.eos_token_id, list) else [config.eos_token_id]
+    ends = end_ids(config)
     return ids[:next((place for place, token in enumerate(ids) if token in ends), len(ids))]
 
 
@@ -137,7 +138,7 @@ def generate(model, tokenizer, prompts: Sequence[str], *, batch_size: int = 32, 
         N texts.
     Raises:
         GenerationError: before anything runs; see `helpers.parameters.check_parameters` and `encode_prompts`.
-    Source: `transformers.GenerationMixin.generate`, with nothing changed but the batching.
+    Source: `transformers.GenerationMixin.generate`, with nothing changed but the batching: in greedy decoding, rows that have ended leave their batch.
     """
     completions = generate_ids(model, tokenizer, prompts, batch_size=batch_size, show_progress=show_progress, seed=seed,
                                **parameters)

@@ -131,15 +131,16 @@ situations. It is of no use for anything else, as the results on `wild` show.
   {recipe.d_kv}, {recipe.layers} encoder and {recipe.decoder_layers} decoder layers; unigram vocabulary with bytes as a fallback.
 - Pre-training: {last['pool'] * recipe.pool_size:,} examples, {last['tokens']:,} tokens, {last['seconds'] / 60:.0f} minutes on two cores
   ({platform.machine()}, float32), AdamW at {recipe.learning_rate} (0.15 of it
-  for attention queries, 3 times for embeddings and relative positions), linear decay, then once more from half
+  for attention queries, 3 times for embeddings and relative positions), linear decay, then twice more from half
   of it. Last losses on held-out values:
   {', '.join(f'{name} {last[name]}' for name in ('0-shot', '1-shot', '3-shot', 'question'))} nats per token.
 - Mixture (`pocket/mixture.py`): words to copy and very short dialogues first; then few-shot prompts whose exemplars and target
-  share one of some ten thousand styles, questions, zero-shot and instructed summaries, span corruption, continuation, topic,
+  share one of some ten thousand styles or, at the end, a family of them that varies from text to text, questions, zero-shot and instructed summaries, span corruption, continuation, topic,
   speaker, tone. The data set's own style of summary occurs in a few per cent of the few-shot prompts and in no zero-shot one.
 - Never trained on: collected text of any kind; the unseen scenarios; the held-out slot values.
 - Made with torch {torch.__version__.split('+')[0]}, transformers {transformers.__version__}, datasets {datasets.__version__}, by
-  `python -m pocket.build` in one run from one seed.
+  `python -m pocket.build`, in stages from one seed, each added when the ones before had been seen. A rebuild goes through the same
+  stages and examples; its weights will not be equal bit for bit, as the first {recipe.pools + recipe.refining_pools} pools ran with an earlier kernel of the same attention.
 
 ## Results (first {CARD_ROWS} dialogues of each part; means with 95% intervals clustered by dialogue; best of three references)
 {chr(10).join(tables)}"""

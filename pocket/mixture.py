@@ -23,7 +23,10 @@ WHOLE = {"few-shot": 0.45, "question": 0.31, "zero-shot": 0.06, "instructed": 0.
 # Last: whole dialogues, three exemplars mostly. Before, the longest prompts are rare, and the model takes an exemplar's story for the dialogue's.
 REFINING = {"three-shot": 0.35, "few-shot": 0.13, "question": 0.34, "zero-shot": 0.04, "instructed": 0.02, "spans": 0.02,
             "continue": 0.03, "topic": 0.02, "speaker": 0.04, "tone": 0.01}
-SHOTS, SHOT_WEIGHTS = (1, 2, 3), (3, 2, 2)
+# To finish: the same from the start of the rate again, and exemplars that differ among themselves, so that three tell more than one.
+POLISHING = {"family": 0.40, "three-shot": 0.08, "few-shot": 0.05, "question": 0.33, "zero-shot": 0.03, "instructed": 0.01, "spans": 0.01,
+             "continue": 0.03, "topic": 0.03, "speaker": 0.02, "tone": 0.01}
+SHOTS, SHOT_WEIGHTS, FAMILY_SHOT_WEIGHTS = (1, 2, 3), (3, 2, 2), (1, 1, 2)
 REFERENCE_SHARE = 0.03      # of few-shot prompts in the data set's own style; zero-shot examples never have it
 TENSE_WORDS = {"present": "the present tense", "past": "the past tense", "perfect": "the perfect tense", "future": "the future tense"}
 STRUCTURE_WORDS = {"sentences": "in plain sentences", "semicolons": "with semicolons", "dashes": "as a list with dashes",
@@ -69,13 +72,14 @@ class Mixture:
         return [self.draw(kind, rng) for kind in rng.choices(list(weights), list(weights.values()), k=count)]
 
     def few_shot(self, rng, shots, style=None, excerpt=None):
-        """A prompt with `shots` exemplars and its target, all in one style, the tone of rude summaries included."""
+        """A prompt with `shots` exemplars and its target, all in one style or family of styles, the tone of rude summaries included."""
         style = style or self._style(rng)
         tone = rng.choice(("neutral", "blunt"))
         excerpt = self._length(rng) if excerpt is None else excerpt
         plays = [self._play(rng, excerpt) for _ in range(shots + 1)]
-        in_family = style == styles.REFERENCE
-        texts = [styles.summarize(play, styles.reference_style(rng) if in_family else style, rng, tone) for play in plays]
+        draw = (styles.reference_style if style == styles.REFERENCE else
+                style.draw if isinstance(style, styles.Family) else lambda rng: style)
+        texts = [styles.summarize(play, draw(rng), rng, tone) for play in plays]
         solved = [(play.dialogue(), text) for play, text in zip(plays[:-1], texts)]
         return build_prompt(plays[-1].dialogue(), solved, rng.choice(INSTRUCTIONS)), texts[-1]
 
@@ -100,6 +104,9 @@ class Mixture:
 
     def _three_shot(self, rng):
         return self.few_shot(rng, 3)
+
+    def _family(self, rng):
+        return self.few_shot(rng, rng.choices(SHOTS, FAMILY_SHOT_WEIGHTS)[0], styles.random_family(rng))
 
     def _zero_shot(self, rng):
         style = styles.random_style(rng)

@@ -10,13 +10,13 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from torch.nn.functional import cross_entropy, scaled_dot_product_attention
+from torch.nn.functional import cross_entropy
 from transformers import AttentionInterface, T5Config, T5ForConditionalGeneration
-from transformers.masking_utils import AttentionMaskInterface, eager_mask
+from transformers.masking_utils import AttentionMaskInterface
 
-from helpers.cpu import fuse_gelu
+from helpers.cpu import attend, fuse_gelu, keep_freed_memory, own_lengths, padding_mask
 from helpers.progress import progress
-from pocket.mixture import COPYING, EASY_START, MAIN, REFINING, WHOLE
+from pocket.mixture import COPYING, EASY_START, MAIN, POLISHING, REFINING, WHOLE
 
 POSITIONS_LEARN_BELOW = 256     # tokens: longer inputs take the relative positions as they are
 
@@ -35,7 +35,8 @@ class Recipe:
     easy_pools: int = 13        # words and very short dialogues
     short_pools: int = 63       # excerpts mostly; whole dialogues as often from here on
     pools: int = 93             # the rate has fallen to its end
-    refining_pools: int = 10    # on top: it starts again at half its height, for the longest prompts and questions
+    refining_pools: int = 10    # on top: the rate starts again at half its height, for the longest prompts and questions
+    polishing_pools: int = 28   # and once more, with exemplars that differ among themselves
     tokens_per_batch: int = 4000        # a third of it until the easy pools end
     learning_rate: float = 1e-3
     warmup_steps: int = 50
@@ -47,28 +48,29 @@ class Recipe:
     @property
     def total_pools(self):
         """Pools from the first to the last."""
-        return self.pools + self.refining_pools
+        return self.pools + self.refining_pools + self.polishing_pools
 
     @classmethod
     def smoke(cls):
         """The whole way in seconds, with a model that learns nothing worth keeping."""
         return cls(vocab_size=1500, d_model=32, d_ff=64, d_kv=16, heads=2, layers=1, decoder_layers=1, copy_pools=1,
-                   easy_pools=2, short_pools=3, pools=4, refining_pools=1, pool_size=96)
+                   easy_pools=2, short_pools=3, pools=4, refining_pools=1, polishing_pools=1, pool_size=96)
 
 
-def frugal_attention(module, query, key, value, attention_mask, scaling=None, position_bias=None, **_):
-    """T5's attention in one fused kernel where no relative position needs a gradient: three times as fast on 900 tokens.
+def frugal_attention(module, query, key, value, attention_mask, position_bias=None, **options):
+    """T5's attention where positions learn from short inputs only: long ones take the way without padding, three times as fast.
 
-    Positions learn from short inputs only. Their buckets end at 128 tokens, so that these hold every distance.
-    Takes (B, H, S, D) and returns ((B, S, H, D), None).
+    The buckets of the relative positions end at 128 tokens, so that short inputs hold every distance.
+    Takes and returns what `helpers.cpu.own_lengths` does.
     """
-    bias = position_bias.detach() if key.shape[2] > POSITIONS_LEARN_BELOW else position_bias
-    mask = bias if attention_mask is None else bias + attention_mask
-    return scaled_dot_product_attention(query, key, value, attn_mask=mask, scale=scaling).transpose(1, 2).contiguous(), None
+    if key.shape[2] > POSITIONS_LEARN_BELOW:
+        position_bias = None if position_bias is None else position_bias.detach()
+        return own_lengths(module, query, key, value, attention_mask, position_bias=position_bias, **options)
+    return attend(module, query, key, value, attention_mask, position_bias=position_bias, **options)
 
 
 AttentionInterface.register("frugal", frugal_attention)
-AttentionMaskInterface.register("frugal", eager_mask)       # masks as numbers to add, as the bias is
+AttentionMaskInterface.register("frugal", padding_mask)
 
 
 def new_model(recipe, tokenizer):
@@ -182,6 +184,7 @@ class Pretraining:
         self.recipe, self.mixture, self.tokenizer, self.probes = recipe, mixture, tokenizer, probes
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
+        keep_freed_memory()
         self.model = new_model(recipe, tokenizer)
         self.optimizer = torch.optim.AdamW(parameter_groups(self.model, recipe.learning_rate), betas=(0.9, 0.98),
                                            weight_decay=0.01, fused=True)
@@ -217,14 +220,18 @@ class Pretraining:
         (self.folder / "log.json").write_text(json.dumps(self.log, indent=1))
 
     def _set_rate(self, position):
-        """Twice the rate while copying is learned, then the rate, then a linear fall to a fiftieth; to refine, half of it and a fall again.
+        """Twice the rate while copying is learned, then the rate, then a linear fall to a fiftieth; twice more from its half.
 
         `position` is counted in pools.
         """
         recipe = self.recipe
-        falling = (recipe.pools - position) / (recipe.pools - recipe.easy_pools)
-        if position >= recipe.pools:
-            falling = 0.5 * (recipe.total_pools - position) / recipe.refining_pools
+        refined = recipe.pools + recipe.refining_pools
+        if position < recipe.pools:
+            falling = (recipe.pools - position) / (recipe.pools - recipe.easy_pools)
+        elif position < refined:
+            falling = 0.5 * (refined - position) / recipe.refining_pools
+        else:
+            falling = 0.5 * (recipe.total_pools - position) / recipe.polishing_pools
         factor = 2.0 if position < recipe.copy_pools else min(1.0, max(0.02, falling))
         rate = recipe.learning_rate * factor * min(1.0, (self.steps + 1) / recipe.warmup_steps)
         for group in self.optimizer.param_groups:
@@ -232,10 +239,10 @@ class Pretraining:
 
     def _pool(self, number):
         recipe = self.recipe
-        phases = ((recipe.copy_pools, COPYING), (recipe.easy_pools, EASY_START), (recipe.short_pools, MAIN), (recipe.pools, WHOLE),
-                  (recipe.total_pools, REFINING))
-        weights = next(weights for end, weights in phases if number < end)
-        whole = 0.05 if number < recipe.short_pools else 0.5 if number < recipe.pools else 0.8
+        phases = (      # up to which pool, kinds of examples, share of whole dialogues
+            (recipe.copy_pools, COPYING, 0.05), (recipe.easy_pools, EASY_START, 0.05), (recipe.short_pools, MAIN, 0.05), (recipe.pools, WHOLE, 0.5),
+            (recipe.pools + recipe.refining_pools, REFINING, 0.8), (recipe.total_pools, POLISHING, 0.9))
+        weights, whole = next(rest for end, *rest in phases if number < end)
         examples = self.mixture.sample(recipe.pool_size, (recipe.seed, number), weights, whole)
         size = recipe.tokens_per_batch // (3 if number < recipe.easy_pools else 1)
         return list(batches(encode(examples, self.tokenizer, recipe), size, random.Random(f"order|{number}")))

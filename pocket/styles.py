@@ -69,6 +69,26 @@ def random_style(rng):
                  rng.choice(DETAILS))
 
 
+@dataclass(frozen=True)
+class Family:
+    """Styles that belong together, as the summaries of one collection do: a usual one, from which some parts depart at times.
+
+    One exemplar shows one text's style; several show which is the usual one.
+    """
+    usual: Style
+    departures: tuple[tuple[str, str], ...]     # (part of the style, its other value)
+
+    def draw(self, rng):
+        """One text's style: every departure is taken in a third of the texts."""
+        return replace(self.usual, **{part: other for part, other in self.departures if rng.random() < 1 / 3})
+
+
+def random_family(rng):
+    """Any style; of every other one, one or two of tense, structure and detail depart at times."""
+    departures = rng.sample((("tense", TENSES), ("structure", STRUCTURES), ("detail", DETAILS)), rng.choice((0, 0, 1, 2)))
+    return Family(random_style(rng), tuple((part, rng.choice(values)) for part, values in departures))
+
+
 def conjugate(verb, tense):
     """`asks` -> `asked`, `has asked`, `will ask`; present forms come back unchanged."""
     if tense == "present":

@@ -1,11 +1,12 @@
 import copy
+from itertools import pairwise
 
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from helpers import generation
+from helpers import generation, rounds
 from helpers.generation import GenerationError, evaluating, generate, generate_ids
 from helpers.parameters import NEUTRAL, RULES, check_parameters
 
@@ -39,7 +40,7 @@ def test_equals_the_library_one_prompt_at_a_time(say, tiny_model, tiny_tokenizer
 
 def test_similar_lengths_share_a_batch_padded_to_its_longest(tiny_model, tiny_tokenizer, dialogues, monkeypatch):
     shapes, stock = [], tiny_model.generate
-    monkeypatch.setattr(tiny_model, "generate", lambda **options: shapes.append(tuple(options["input_ids"].shape)) or stock(**options))
+    monkeypatch.setattr(tiny_model, "generate", lambda **options: shapes.append(tuple(options["attention_mask"].shape)) or stock(**options))
     generate(tiny_model, tiny_tokenizer, dialogues, batch_size=2, show_progress=False, max_new_tokens=1)
     lengths = sorted((len(tiny_tokenizer(text)["input_ids"]) for text in dialogues), reverse=True)
     assert shapes == [(2, lengths[0]), (2, lengths[2]), (2, lengths[4])]
@@ -187,3 +188,33 @@ def test_a_prompt_longer_than_the_window_is_named_with_both_lengths(say, dialogu
     long = " ".join(dialogues)
     with pytest.raises(GenerationError, match=rf"prompts\[1\] has {len(tiny_tokenizer(long)['input_ids'])} tokens.*128"):
         say([dialogues[0], long])
+
+
+@pytest.fixture
+def calls(monkeypatch, tiny_model):
+    """Rows of each call of the library's loop."""
+    seen, stock = [], type(tiny_model).generate
+
+    def counted(self, *arguments, **options):
+        seen.append(len(options["attention_mask"]))
+        return stock(self, *arguments, **options)
+    monkeypatch.setattr(type(tiny_model), "generate", counted)
+    return seen
+
+
+def test_rows_that_have_ended_leave_their_batch_and_change_no_completion(tiny_model, tiny_tokenizer, dialogues, summaries, calls, monkeypatch):
+    prompts = [f"{text} {number}" for number in range(4) for text in (*dialogues, *summaries)]
+    together = generate_ids(tiny_model, tiny_tokenizer, prompts, max_new_tokens=40, batch_size=len(prompts))
+    in_rounds = list(calls)
+    calls.clear()
+    monkeypatch.setattr(rounds, "FEWEST", len(prompts) + 1)
+    assert generate_ids(tiny_model, tiny_tokenizer, prompts, max_new_tokens=40, batch_size=len(prompts)) == together and calls == [len(prompts)]
+    lengths = sorted(len(ids) for ids in together)
+    assert lengths[3 * len(lengths) // 4] < lengths[-1], "all completions are equally long: nothing is tested"
+    assert in_rounds[0] == len(prompts) and len(in_rounds) > 1 and all(later <= 0.25 * earlier for earlier, later in pairwise(in_rounds))
+
+
+@pytest.mark.parametrize("options", [{"do_sample": True}, {"num_beams": 2}, {"min_new_tokens": 3}])
+def test_other_ways_of_decoding_keep_their_batch(tiny_model, tiny_tokenizer, dialogues, calls, options):
+    generate_ids(tiny_model, tiny_tokenizer, list(dialogues) * 3, max_new_tokens=12, batch_size=100, **options)
+    assert calls == [3 * len(dialogues)]

@@ -12,10 +12,22 @@ from helpers.prompts import SEPARATOR
 from pocket import build
 from pocket.cards import shared_ngrams
 from pocket.generator import TURNS, World, rank, with_article
-from pocket.mixture import COPYING, EASY_START, INSTRUCTIONS, MAIN
+from pocket.mixture import COPYING, EASY_START, INSTRUCTIONS, MAIN, POLISHING
 from pocket.screenplay import VERB, ScenarioError, check, load_scenarios, parse, read_pools
 from pocket.splits import SIZES, UNSEEN, Corpus, make_splits, make_tasks, wild_rows
-from pocket.styles import IRREGULAR, NAMINGS, REFERENCE, STRUCTURES, TENSES, Style, conjugate, references, summarize
+from pocket.styles import (
+    IRREGULAR,
+    NAMINGS,
+    REFERENCE,
+    STRUCTURES,
+    TENSES,
+    Family,
+    Style,
+    conjugate,
+    random_family,
+    references,
+    summarize,
+)
 
 SHIPPED = build.HOME / "data"
 INSULTS = [word for name in ("insult", "slur") for word in read_pools()[name]]
@@ -235,7 +247,7 @@ def test_summaries_follow_their_style(corpus):
     assert summarize(play, REFERENCE, random.Random(1)) == summarize(play, REFERENCE, random.Random(1))
 
 
-@pytest.mark.parametrize("kind", [*MAIN, *EASY_START, *COPYING])
+@pytest.mark.parametrize("kind", sorted({*MAIN, *EASY_START, *COPYING, *POLISHING}))
 def test_every_kind_of_example_asks_and_answers(corpus, kind):
     rng = random.Random(kind)
     for _ in range(5):
@@ -249,6 +261,20 @@ def test_few_shot_prompts_hold_their_exemplars_and_share_one_style(corpus):
     *solved, asked = prompt.split(SEPARATOR)
     assert len(solved) == 2 and all(re.search(r"- .*\bP[12]\b", text) for text in [*solved, target])
     assert not re.search(r"\bP[12]\b", asked) and "none" not in INSTRUCTIONS
+
+
+def test_a_family_departs_from_its_usual_style_in_a_third_of_the_texts():
+    family = Family(Style(), (("detail", "key"), ("tense", "past")))
+    drawn = [family.draw(random.Random(seed)) for seed in range(600)]
+    assert {style.detail for style in drawn} == {"full", "key"} and {(style.naming, style.structure) for style in drawn} == {("tags", "sentences")}
+    assert all(150 < sum(getattr(style, part) == other for style in drawn) < 250 for part, other in family.departures)
+
+
+def test_families_vary_in_at_most_two_parts_and_half_of_them_in_none():
+    families = [random_family(random.Random(seed)) for seed in range(400)]
+    counts = Counter(len(family.departures) for family in families)
+    assert set(counts) == {0, 1, 2} and 160 < counts[0] < 240
+    assert {part for family in families for part, _ in family.departures} == {"tense", "structure", "detail"}
 
 
 def test_probes_are_held_out_and_leave_the_mixture_as_it_was(corpus):

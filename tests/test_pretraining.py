@@ -151,7 +151,9 @@ def test_the_rate_warms_up_and_falls_to_a_fiftieth(tiny_tokenizer, tmp_path):
         return run.optimizer.param_groups[2]["lr"] / RECIPE.learning_rate
     assert rate(0, steps=4) == pytest.approx(1.0) and rate(0) == pytest.approx(2.0)
     assert rate(RECIPE.easy_pools) == pytest.approx(1.0) and rate(RECIPE.pools - 0.001) == pytest.approx(0.02)
-    assert rate(RECIPE.pools) == pytest.approx(0.5) and rate(RECIPE.total_pools) == pytest.approx(0.02)
+    refined = RECIPE.pools + RECIPE.refining_pools
+    assert rate(RECIPE.pools) == pytest.approx(0.5) and rate(refined - 0.001) == pytest.approx(0.02)
+    assert rate(refined) == pytest.approx(0.5) and rate(RECIPE.total_pools) == pytest.approx(0.02)
 
 
 def test_training_lowers_the_loss(tiny_tokenizer, tmp_path, one_thread):
