@@ -219,7 +219,7 @@ def perform(options):
     statuses = []
     for path in options.files:
         print(f"== {path.name}", flush=True)
-        statuses.append(subprocess.run([sys.executable, str(path)], cwd=ROOT, check=False).returncode)
+        statuses.append(subprocess.run([sys.executable, "-m", f"benchmarks.{path.stem}"], cwd=ROOT, check=False).returncode)
     return int(any(statuses))
 
 

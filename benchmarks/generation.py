@@ -13,15 +13,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import statistics
-import time
 from pathlib import Path
 
 import torch
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 from transformers.utils import logging
 
+from benchmarks._measuring import machine, matrix_rate, print_table, seconds
 from helpers.generation import generate, generate_ids
 from helpers.prompts import build_prompt
 from helpers.shapes import untrained
@@ -67,19 +66,6 @@ def worlds(arguments):
         print(f"flan-t5-small's shapes: skipped, no folder {arguments.tokenizer}; give one with --tokenizer")
 
 
-def seconds(function, *arguments):
-    start = time.perf_counter()
-    result = function(*arguments)
-    return time.perf_counter() - start, result
-
-
-def matrix_rate(size=1024, repeats=15):
-    """Operations per second of a float32 matrix product, (size, size) times (size, size): the best of the repeats."""
-    left, right = torch.randn(size, size), torch.randn(size, size)
-    torch.mm(left, right)
-    return 2 * size ** 3 / min(seconds(torch.mm, left, right)[0] for _ in range(repeats))
-
-
 def useful_work(model, prompt_tokens, new_tokens):
     """Operations that the completions need at the least, counted as the module's docstring says."""
     work = 0
@@ -115,12 +101,6 @@ def measure(name, tokenizer, model, prompts, arguments):
             "share, generate": f"{work / middle[batched] / rate:.0%}"}
 
 
-def table(rows):
-    """The rows turned on their side: one line a quantity, one column a model."""
-    for name in rows[0]:
-        print(f"{name:26}" + "".join(f"{row[name]!s:>26}" for row in rows))
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=3)
@@ -134,9 +114,8 @@ def main():
     logging.set_verbosity_error()    # the loop of course labs draws advice about its missing attention mask
     rows = [measure(*world, arguments) for world in worlds(arguments)]
     if rows:
-        table(rows)
-        print(f"{platform.processor() or platform.machine()}, {arguments.threads} threads, torch {torch.__version__}, "
-              f"float32, outputs equal, medians of {arguments.rounds} rounds")
+        print_table(rows)
+        print(f"{machine()}, float32, outputs equal, medians of {arguments.rounds} rounds")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,33 @@
+"""What the benchmarks share: seconds of a call, the machine's matrix-product rate, a printed table."""
+
+from __future__ import annotations
+
+import platform
+import time
+
+import torch
+
+
+def seconds(function, *arguments):
+    """(seconds, result) of one call."""
+    start = time.perf_counter()
+    result = function(*arguments)
+    return time.perf_counter() - start, result
+
+
+def matrix_rate(size=1024, repeats=15):
+    """Operations per second of a float32 matrix product, (size, size) times (size, size): the best of the repeats."""
+    left, right = torch.randn(size, size), torch.randn(size, size)
+    torch.mm(left, right)
+    return 2 * size ** 3 / min(seconds(torch.mm, left, right)[0] for _ in range(repeats))
+
+
+def print_table(rows, width=26):
+    """The rows turned on their side: one line a quantity, one column a row."""
+    for name in rows[0]:
+        print(f"{name:36}" + "".join(f"{row[name]!s:>{width}}" for row in rows))
+
+
+def machine():
+    """Processor, threads and torch, for the last line."""
+    return f"{platform.processor() or platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
