@@ -112,7 +112,7 @@ def make_trainer(adapted, tokenizer, pairs, validation, identity, work, bar, lis
         output_dir=str(work), max_steps=steps, per_device_train_batch_size=identity["batch_size"],
         per_device_eval_batch_size=identity["batch_size"], gradient_accumulation_steps=identity["accumulation"],
         learning_rate=identity["method"]["learning_rate"], lr_scheduler_type="linear", warmup_steps=min(20, steps // 10),
-        optim="adamw_torch", eval_strategy="steps", eval_steps=every, save_strategy="steps", save_steps=every, save_total_limit=3,
+        optim="adamw_torch_fused", eval_strategy="steps", eval_steps=every, save_strategy="steps", save_steps=every, save_total_limit=3,
         load_best_model_at_end=True, metric_for_best_model="eval_loss", greater_is_better=False, logging_steps=max(1, steps // 50),
         seed=identity["seed"], data_seed=identity["seed"], use_cpu=device == "cpu", bf16=identity["dtype"] == "bfloat16",
         report_to="none", disable_tqdm=True, remove_unused_columns=False, label_names=["labels"], prediction_loss_only=True)

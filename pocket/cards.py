@@ -131,7 +131,7 @@ situations. It is of no use for anything else, as the results on `wild` show.
   {recipe.d_kv}, {recipe.layers} encoder and {recipe.decoder_layers} decoder layers; unigram vocabulary with bytes as a fallback.
 - Pre-training: {last['pool'] * recipe.pool_size:,} examples, {last['tokens']:,} tokens, {last['seconds'] / 60:.0f} minutes on two cores
   ({platform.machine()}, float32), AdamW at {recipe.learning_rate} (0.15 of it
-  for attention queries, 3 times for embeddings and relative positions), linear decay, then twice more from half
+  for attention queries, 3 times for embeddings and relative positions), linear decay, then {1 + len(recipe.polishing_pools)} times more from half
   of it. Last losses on held-out values:
   {', '.join(f'{name} {last[name]}' for name in ('0-shot', '1-shot', '3-shot', 'question'))} nats per token.
 - Mixture (`pocket/mixture.py`): words to copy and very short dialogues first; then few-shot prompts whose exemplars and target

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import random
 import time
 from dataclasses import asdict, dataclass
@@ -18,7 +19,7 @@ from helpers.cpu import attend, fuse_gelu, keep_freed_memory, own_lengths, paddi
 from helpers.progress import progress
 from pocket.mixture import COPYING, EASY_START, MAIN, POLISHING, REFINING, WHOLE
 
-POSITIONS_LEARN_BELOW = 256     # tokens: longer inputs take the relative positions as they are
+SHORT = 256     # tokens: inputs up to here always teach relative positions
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,8 @@ class Recipe:
     short_pools: int = 63       # excerpts mostly; whole dialogues as often from here on
     pools: int = 93             # the rate has fallen to its end
     refining_pools: int = 10    # on top: the rate starts again at half its height, for the longest prompts and questions
-    polishing_pools: int = 28   # and once more, with exemplars that differ among themselves
+    polishing_pools: tuple[int, ...] = (28, 15)     # and again for each of these, with exemplars that differ among themselves
+    long_positions_from: int = 134      # pools: from here on every third batch teaches positions, however long it is
     tokens_per_batch: int = 4000        # a third of it until the easy pools end
     learning_rate: float = 1e-3
     warmup_steps: int = 50
@@ -48,27 +50,33 @@ class Recipe:
     @property
     def total_pools(self):
         """Pools from the first to the last."""
-        return self.pools + self.refining_pools + self.polishing_pools
+        return self.pools + self.refining_pools + sum(self.polishing_pools)
 
     @classmethod
     def smoke(cls):
         """The whole way in seconds, with a model that learns nothing worth keeping."""
         return cls(vocab_size=1500, d_model=32, d_ff=64, d_kv=16, heads=2, layers=1, decoder_layers=1, copy_pools=1,
-                   easy_pools=2, short_pools=3, pools=4, refining_pools=1, polishing_pools=1, pool_size=96)
+                   easy_pools=2, short_pools=3, pools=4, refining_pools=1, polishing_pools=(1, 1), long_positions_from=6, pool_size=96)
 
 
-def frugal_attention(module, query, key, value, attention_mask, position_bias=None, **options):
-    """T5's attention where positions learn from short inputs only: long ones take the way without padding, three times as fast.
+class FrugalAttention:
+    """T5's attention where positions learn from inputs of at most `learns_from` tokens: longer ones take them as they are, three times as fast.
 
-    The buckets of the relative positions end at 128 tokens, so that short inputs hold every distance.
+    The buckets of the relative positions end at 128 tokens, so that short inputs hold every distance. But what a far token is worth
+    differs in long prompts, where it mostly belongs to another dialogue: at the end some long inputs teach positions too.
     Takes and returns what `helpers.cpu.own_lengths` does.
     """
-    if key.shape[2] > POSITIONS_LEARN_BELOW:
-        position_bias = None if position_bias is None else position_bias.detach()
-        return own_lengths(module, query, key, value, attention_mask, position_bias=position_bias, **options)
-    return attend(module, query, key, value, attention_mask, position_bias=position_bias, **options)
+
+    learns_from = SHORT
+
+    def __call__(self, module, query, key, value, attention_mask, position_bias=None, **options):
+        long = key.shape[2] > SHORT
+        if key.shape[2] > self.learns_from and position_bias is not None:
+            position_bias = position_bias.detach()
+        return (own_lengths if long else attend)(module, query, key, value, attention_mask, position_bias=position_bias, **options)
 
 
+frugal_attention = FrugalAttention()
 AttentionInterface.register("frugal", frugal_attention)
 AttentionMaskInterface.register("frugal", padding_mask)
 
@@ -220,18 +228,16 @@ class Pretraining:
         (self.folder / "log.json").write_text(json.dumps(self.log, indent=1))
 
     def _set_rate(self, position):
-        """Twice the rate while copying is learned, then the rate, then a linear fall to a fiftieth; twice more from its half.
+        """Twice the rate while copying is learned, then the rate, then a linear fall to a fiftieth; and again from its half in each later stage.
 
         `position` is counted in pools.
         """
         recipe = self.recipe
-        refined = recipe.pools + recipe.refining_pools
-        if position < recipe.pools:
-            falling = (recipe.pools - position) / (recipe.pools - recipe.easy_pools)
-        elif position < refined:
-            falling = 0.5 * (refined - position) / recipe.refining_pools
-        else:
-            falling = 0.5 * (recipe.total_pools - position) / recipe.polishing_pools
+        falling, start = (recipe.pools - position) / (recipe.pools - recipe.easy_pools), recipe.pools
+        for pools in (recipe.refining_pools, *recipe.polishing_pools):
+            if position >= start:
+                falling = 0.5 * (start + pools - position) / pools
+            start += pools
         factor = 2.0 if position < recipe.copy_pools else min(1.0, max(0.02, falling))
         rate = recipe.learning_rate * factor * min(1.0, (self.steps + 1) / recipe.warmup_steps)
         for group in self.optimizer.param_groups:
@@ -252,6 +258,7 @@ class Pretraining:
         losses = []
         for index, batch in enumerate(pool):
             self._set_rate(number + index / len(pool))
+            frugal_attention.learns_from = math.inf if number >= self.recipe.long_positions_from and index % 3 == 0 else SHORT
             loss = loss_of(self.model, batch)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)

@@ -1,6 +1,7 @@
 """The way to pocket-t5: tokenizer, span corruption, batches, training that can be interrupted, and the whole build."""
 
 import copy
+import math
 import random
 import re
 import unicodedata
@@ -13,7 +14,17 @@ from hypothesis import strategies as st
 
 from pocket import build
 from pocket.mixture import Example, corrupt_spans
-from pocket.pretrain import Pretraining, Recipe, batches, encode, loss_of, new_model, parameter_groups
+from pocket.pretrain import (
+    SHORT,
+    Pretraining,
+    Recipe,
+    batches,
+    encode,
+    frugal_attention,
+    loss_of,
+    new_model,
+    parameter_groups,
+)
 from pocket.tokenizer import build_tokenizer
 
 # Old characters only: python and the tokenizer know different versions of Unicode's normalisation.
@@ -153,7 +164,8 @@ def test_the_rate_warms_up_and_falls_to_a_fiftieth(tiny_tokenizer, tmp_path):
     assert rate(RECIPE.easy_pools) == pytest.approx(1.0) and rate(RECIPE.pools - 0.001) == pytest.approx(0.02)
     refined = RECIPE.pools + RECIPE.refining_pools
     assert rate(RECIPE.pools) == pytest.approx(0.5) and rate(refined - 0.001) == pytest.approx(0.02)
-    assert rate(refined) == pytest.approx(0.5) and rate(RECIPE.total_pools) == pytest.approx(0.02)
+    assert rate(refined) == pytest.approx(0.5) and rate(refined + RECIPE.polishing_pools[0] - 0.001) == pytest.approx(0.02)
+    assert rate(refined + RECIPE.polishing_pools[0]) == pytest.approx(0.5) and rate(RECIPE.total_pools) == pytest.approx(0.02)
 
 
 def test_training_lowers_the_loss(tiny_tokenizer, tmp_path, one_thread):
@@ -226,13 +238,29 @@ def test_the_fused_attention_is_the_stock_one_and_positions_learn_from_short_inp
     batch = tiny_tokenizer(dialogues, return_tensors="pt", padding=True)
     batch["labels"] = batch["input_ids"][:, :8].clone()
     losses, positions = {}, {}
-    for name, limit in (("sdpa", 0), ("frugal", 10_000), ("frugal", 4)):
-        monkeypatch.setattr("pocket.pretrain.POSITIONS_LEARN_BELOW", limit)
+    for name, limit, short in (("sdpa", 0, 0), ("frugal", 10_000, 10_000), ("frugal", math.inf, 4), ("frugal", 4, 4)):
+        monkeypatch.setattr("pocket.pretrain.SHORT", short)
+        monkeypatch.setattr(frugal_attention, "learns_from", limit)
         model = copy.deepcopy(tiny_model)
         model.set_attn_implementation(name)
         loss = model(**batch).loss
         loss.backward()
         losses[name, limit] = loss.item()
         positions[name, limit] = model.encoder.block[0].layer[0].SelfAttention.relative_attention_bias.weight.grad
-    assert list(losses.values()) == pytest.approx([losses["sdpa", 0]] * 3, abs=1e-5)
-    assert torch.allclose(positions["frugal", 10_000], positions["sdpa", 0], atol=1e-5) and positions["frugal", 4] is None
+    assert list(losses.values()) == pytest.approx([losses["sdpa", 0]] * 4, abs=1e-5)
+    assert all(torch.allclose(positions["frugal", limit], positions["sdpa", 0], atol=1e-5) for limit in (10_000, math.inf))
+    assert positions["frugal", 4] is None
+
+
+def test_long_inputs_teach_positions_in_every_third_batch_of_the_last_pools(tiny_tokenizer, tmp_path, monkeypatch):
+    run, limits = pretraining(tiny_tokenizer, tmp_path, replace(RECIPE, long_positions_from=1)), []
+
+    def loss(model, batch):
+        limits.append(frugal_attention.learns_from)
+        return loss_of(model, batch)
+    monkeypatch.setattr("pocket.pretrain.loss_of", loss)
+    run._train_pool(0)
+    assert set(limits) == {SHORT} and len(limits) > 3
+    limits.clear()
+    run._train_pool(1)
+    assert all((limit == math.inf) == (place % 3 == 0) for place, limit in enumerate(limits)) and len(limits) > 3
