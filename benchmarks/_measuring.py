@@ -1,4 +1,4 @@
-"""What the benchmarks share: seconds of a call, the machine's matrix-product rate, a printed table."""
+"""What the benchmarks share: seconds of a call, the machine's matrix-product rate, the work of a model, a printed table."""
 
 from __future__ import annotations
 
@@ -20,6 +20,19 @@ def matrix_rate(size=1024, repeats=15):
     left, right = torch.randn(size, size), torch.randn(size, size)
     torch.mm(left, right)
     return 2 * size ** 3 / min(seconds(torch.mm, left, right)[0] for _ in range(repeats))
+
+
+def useful_work(model, prompt_tokens, new_tokens, operations):
+    """Operations that an encoder-decoder needs at the least: so many for each weight of a matrix and each token that it multiplies.
+
+    The encoder's weights and the decoder's keys and values of the prompt meet the prompt's tokens, all others the new ones.
+    """
+    work = 0
+    for name, module in model.named_modules():
+        if isinstance(module, torch.nn.Linear):
+            reads_prompt = name.startswith("encoder.") or name.endswith(("EncDecAttention.k", "EncDecAttention.v"))
+            work += operations * module.weight.numel() * (prompt_tokens if reads_prompt else new_tokens)
+    return work
 
 
 def print_table(rows, width=26):

@@ -1,7 +1,8 @@
-"""Tokens per second: `generate` against the loop of course labs, which takes one prompt at a time. Same model, same outputs.
+"""Tokens per second: `generate` against the loop of course labs, which takes one prompt at a time. Same weights, same outputs.
 
 python -m benchmarks.generation [--rounds 3] [--prompts 64] [--new-tokens 50] [--threads N] [--tokenizer FOLDER]
 
+Each way has the model as it loads it: course labs as it comes, the kit prepared for the processor (`helpers.cpu`).
 The two ways alternate; the ratio is the median over the rounds. Useful work is counted as 2 operations for each weight of
 a matrix and each token that it multiplies: the encoder's weights and the decoder's keys and values of the prompt meet the
 prompt's tokens, the decoder's other weights and the output head the generated ones, end token included. Padding, the rounds
@@ -12,6 +13,7 @@ over the rate of a square float32 matrix product measured in the same run.
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import statistics
 from pathlib import Path
@@ -20,12 +22,15 @@ import torch
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 from transformers.utils import logging
 
-from benchmarks._measuring import machine, matrix_rate, print_table, seconds
+from benchmarks._measuring import machine, matrix_rate, print_table, seconds, useful_work
+from helpers.cpu import prepare_for_cpu
 from helpers.generation import generate, generate_ids
 from helpers.prompts import build_prompt
+from helpers.settings import PROFILES
 from helpers.shapes import untrained
 
 ROOT = Path(__file__).resolve().parent.parent
+BATCH_SIZE = PROFILES["pocket"]["generation_batch_size"]
 GOALS = {"pocket": 6.0, "flan-t5-small's shapes": 3.0}
 
 
@@ -40,7 +45,8 @@ def one_at_a_time(model, tokenizer, prompts, new_tokens):
 
 
 def batched(model, tokenizer, prompts, new_tokens):
-    return generate(model, tokenizer, prompts, max_new_tokens=new_tokens, show_progress=False)
+    """The kit's way, with the batch size of the profile `pocket`."""
+    return generate(model, tokenizer, prompts, max_new_tokens=new_tokens, batch_size=BATCH_SIZE, show_progress=False)
 
 
 def dialogues(path):
@@ -66,31 +72,22 @@ def worlds(arguments):
         print(f"flan-t5-small's shapes: skipped, no folder {arguments.tokenizer}; give one with --tokenizer")
 
 
-def useful_work(model, prompt_tokens, new_tokens):
-    """Operations that the completions need at the least, counted as the module's docstring says."""
-    work = 0
-    for name, module in model.named_modules():
-        if isinstance(module, torch.nn.Linear):
-            reads_prompt = name.startswith("encoder.") or name.endswith(("EncDecAttention.k", "EncDecAttention.v"))
-            work += 2 * module.weight.numel() * (prompt_tokens if reads_prompt else new_tokens)
-    return work
-
-
 def measure(name, tokenizer, model, prompts, arguments):
     """One row of the table: a dict of what was measured."""
     ways, times = (one_at_a_time, batched), {one_at_a_time: [], batched: []}
+    models = {one_at_a_time: model, batched: prepare_for_cpu(copy.deepcopy(model))}      # the same weights, as each way loads them
     for way in ways:
-        way(model, tokenizer, prompts[:4], arguments.new_tokens)
+        way(models[way], tokenizer, prompts[:4], arguments.new_tokens)
     for turn in range(arguments.rounds):
         completions = {}
         for way in ways if turn % 2 == 0 else ways[::-1]:
-            spent, completions[way] = seconds(way, model, tokenizer, prompts, arguments.new_tokens)
+            spent, completions[way] = seconds(way, models[way], tokenizer, prompts, arguments.new_tokens)
             times[way].append(spent)
         assert completions[one_at_a_time] == completions[batched], f"{name}: the two ways differ in their outputs"
     ids = generate_ids(model, tokenizer, prompts, max_new_tokens=arguments.new_tokens, show_progress=False)
     new_tokens = sum(min(len(row) + 1, arguments.new_tokens) for row in ids)      # the end token costs a step too
     prompt_tokens = sum(len(row) for row in tokenizer(prompts)["input_ids"])
-    work, rate = useful_work(model, prompt_tokens, new_tokens), matrix_rate()
+    work, rate = useful_work(model, prompt_tokens, new_tokens, operations=2), matrix_rate()
     middle = {way: statistics.median(spent) for way, spent in times.items()}
     ratio = statistics.median(slow / fast for slow, fast in zip(times[one_at_a_time], times[batched]))
     return {"model": name, "prompts": len(prompts), "prompt tokens": round(prompt_tokens / len(prompts)),

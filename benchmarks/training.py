@@ -22,7 +22,7 @@ import psutil
 import torch
 from transformers import AutoTokenizer
 
-from benchmarks._measuring import machine, matrix_rate, print_table, seconds
+from benchmarks._measuring import machine, matrix_rate, print_table, seconds, useful_work
 from helpers.cpu import prepare_for_cpu
 from helpers.data import load_dialogues
 from helpers.methods import adapt, full, lora
@@ -73,22 +73,12 @@ def losses(model, batches):
     return sorted(found)
 
 
-def useful_work(model, prompt_tokens, new_tokens):
-    """Operations of one forward and backward pass over the real tokens, counted as the module's docstring says."""
-    work = 0
-    for name, module in model.named_modules():
-        if isinstance(module, torch.nn.Linear):
-            reads_prompt = name.startswith("encoder.") or name.endswith(("EncDecAttention.k", "EncDecAttention.v"))
-            work += 6 * module.weight.numel() * (prompt_tokens if reads_prompt else new_tokens)
-    return work
-
-
 def speed(pairs, tokenizer, batch_size):
     """The two ways one after the other, as rows of the table."""
     prompt_tokens, new_tokens = (sum(map(len, pairs[name])) for name in ("input_ids", "labels"))
     stock, ours = untrained("google/flan-t5-small", "cpu").eval(), prepare_for_cpu(untrained("google/flan-t5-small", "cpu").eval())
     ways = {"padded to 512": (stock, course_batches), "ours": (ours, our_batches)}
-    work, rate, rows, found = useful_work(stock, prompt_tokens, new_tokens), matrix_rate(), [], {}
+    work, rate, rows, found = useful_work(stock, prompt_tokens, new_tokens, operations=6), matrix_rate(), [], {}
     for name, (model, make) in ways.items():
         found[name] = losses(model, make(pairs, batch_size, tokenizer.pad_token_id))
         batches = list(make(pairs, batch_size, tokenizer.pad_token_id))
