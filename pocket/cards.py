@@ -140,7 +140,8 @@ situations. It is of no use for anything else, as the results on `wild` show.
 - Never trained on: collected text of any kind; the unseen scenarios; the held-out slot values.
 - Made with torch {torch.__version__.split('+')[0]}, transformers {transformers.__version__}, datasets {datasets.__version__}, by
   `python -m pocket.build`, in stages from one seed, each added when the ones before had been seen. A rebuild goes through the same
-  stages and examples; its weights will not be equal bit for bit, as the first {recipe.pools + recipe.refining_pools} pools ran with an earlier kernel of the same attention.
+  stages and examples; its weights will not be equal bit for bit, as the first {recipe.pools + recipe.refining_pools} pools ran with an earlier kernel of the same attention,
+  and the first three of the last stage at slightly other rates.
 
 ## Results (first {CARD_ROWS} dialogues of each part; means with 95% intervals clustered by dialogue; best of three references)
 {chr(10).join(tables)}"""
