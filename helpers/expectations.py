@@ -9,34 +9,28 @@ class NotYet(Exception):
     """The exercise is not solved; the message is a hint."""
 
 
+def _converted(found, what, convert, wanted, returned):
+    if found is None or found is ...:
+        raise NotYet(f"{what}: your function returns None. Replace the `...` and return {returned}.")
+    try:
+        return convert(found)
+    except (TypeError, ValueError):
+        raise NotYet(f"{what}: expected {wanted}, your function returns {shown(found)}.") from None
+
+
 def number(found, what):
     """What a function returned as a float; numbers of numpy and torch will do."""
-    if found is None or found is ...:
-        raise NotYet(f"{what}: your function returns None. Replace the `...` and return a value.")
-    try:
-        return float(found)
-    except (TypeError, ValueError):
-        raise NotYet(f"{what}: expected one number, your function returns {shown(found)}.") from None
+    return _converted(found, what, float, "one number", "a value")
 
 
 def numbers(found, what):
     """What a function returned as a list of floats; a tuple, a set, an array or a tensor will do."""
-    if found is None or found is ...:
-        raise NotYet(f"{what}: your function returns None. Replace the `...` and return a list.")
-    try:
-        return [float(value) for value in found]
-    except (TypeError, ValueError):
-        raise NotYet(f"{what}: expected a list of numbers, your function returns {shown(found)}.") from None
+    return _converted(found, what, lambda values: [float(value) for value in values], "a list of numbers", "a list")
 
 
 def rows_of_numbers(found, what):
     """What a function returned as a list of rows of floats; a matrix of numpy or torch will do."""
-    if found is None or found is ...:
-        raise NotYet(f"{what}: your function returns None. Replace the `...` and return a list of rows.")
-    try:
-        return [[float(value) for value in row] for row in found]
-    except (TypeError, ValueError):
-        raise NotYet(f"{what}: expected rows of numbers, your function returns {shown(found)}.") from None
+    return _converted(found, what, lambda rows: [[float(value) for value in row] for row in rows], "rows of numbers", "a list of rows")
 
 
 def shown(found):

@@ -26,6 +26,16 @@ def _bare(axes):
     return axes
 
 
+def _finished(figure, axes, xlabel, ylabel="", title=""):
+    """A figure of one panel with its labels; closed, since a notebook would show an open one twice."""
+    axes.set_xlabel(xlabel)
+    axes.set_ylabel(ylabel)
+    axes.set_title(title, loc="left")
+    _bare(axes)
+    plt.close(figure)
+    return figure
+
+
 def plot_intervals(intervals: Mapping, xlabel: str, title: str = "") -> Figure:
     """Means with their intervals, one row a name, from top to bottom in the given order.
 
@@ -47,11 +57,7 @@ def plot_intervals(intervals: Mapping, xlabel: str, title: str = "") -> Figure:
     axes.margins(x=0.12)
     if all(interval.low >= 0 for interval in intervals.values()):      # differences may lie below zero
         axes.set_xlim(left=0)
-    axes.set_xlabel(xlabel)
-    axes.set_title(title, loc="left")
-    _bare(axes)
-    plt.close(figure)
-    return figure
+    return _finished(figure, axes, xlabel, title=title)
 
 
 def plot_next_token(rows: Sequence[Mapping], title: str = "") -> Figure:
@@ -71,11 +77,7 @@ def plot_next_token(rows: Sequence[Mapping], title: str = "") -> Figure:
     axes.set_yticks(list(places), [row["token"].replace("▁", "␣").replace("\n", "⏎").replace("$", r"\$") for row in rows])
     axes.invert_yaxis()
     axes.set_xlim(0, max([1e-6, *(max(row["original"], row["final"]) for row in rows)]) * 1.25)
-    axes.set_xlabel("probability of the next token (grey: as the model gives it; blue: what is drawn from)")
-    axes.set_title(title, loc="left")
-    _bare(axes)
-    plt.close(figure)
-    return figure
+    return _finished(figure, axes, "probability of the next token (grey: as the model gives it; blue: what is drawn from)", title=title)
 
 
 def plot_against(x: Sequence[float], panels: Mapping, xlabel: str, greedy: Mapping | None = None) -> Figure:
@@ -112,11 +114,7 @@ def plot_window(lengths: Sequence[int], window: int) -> Figure:
     axes.axhline(window, color="black", linestyle="--", linewidth=1)
     axes.annotate(f"window: {window} tokens", (0, window), xytext=(-25, 4), textcoords="offset points")
     axes.set_xticks(range(len(lengths)))
-    axes.set_xlabel("exemplars in the prompt (red: does not fit)")
-    axes.set_ylabel("tokens")
-    _bare(axes)
-    plt.close(figure)
-    return figure
+    return _finished(figure, axes, "exemplars in the prompt (red: does not fit)", "tokens")
 
 
 def plot_samples(estimates: Sequence[float], truth, xlabel: str) -> Figure:
@@ -130,11 +128,7 @@ def plot_samples(estimates: Sequence[float], truth, xlabel: str) -> Figure:
     axes.axvspan(truth.low, truth.high, color=BLUE, alpha=0.35)
     axes.axvline(truth.estimate, color=BLUE)
     axes.annotate("all test dialogues", (truth.high, axes.get_ylim()[1]), xytext=(4, -10), textcoords="offset points", color=BLUE)
-    axes.set_xlabel(xlabel)
-    axes.set_ylabel("samples")
-    _bare(axes)
-    plt.close(figure)
-    return figure
+    return _finished(figure, axes, xlabel, "samples")
 
 
 def plot_losses(losses: Mapping, title: str = "") -> Figure:
@@ -154,12 +148,7 @@ def plot_losses(losses: Mapping, title: str = "") -> Figure:
                           color=colour_of(name))
     axes.margins(x=0.12)
     axes.set_ylim(bottom=0)
-    axes.set_xlabel("step (thin: training, dots: validation)")
-    axes.set_ylabel("loss in nats a token")
-    axes.set_title(title, loc="left")
-    _bare(axes)
-    plt.close(figure)
-    return figure
+    return _finished(figure, axes, "step (thin: training, dots: validation)", "loss in nats a token", title=title)
 
 
 def plot_series(x: Sequence[float], series: Mapping, xlabel: str, ylabel: str, level: Mapping | None = None) -> Figure:
@@ -180,11 +169,7 @@ def plot_series(x: Sequence[float], series: Mapping, xlabel: str, ylabel: str, l
     axes.set_xticks(list(x), [f"{place:,}" for place in x])
     axes.minorticks_off()
     axes.margins(x=0.14)
-    axes.set_xlabel(xlabel)
-    axes.set_ylabel(ylabel)
-    _bare(axes)
-    plt.close(figure)
-    return figure
+    return _finished(figure, axes, xlabel, ylabel)
 
 
 def plot_tradeoff(points: Mapping, xlabel: str, ylabel: str, lines: Mapping | None = None) -> Figure:
@@ -205,11 +190,7 @@ def plot_tradeoff(points: Mapping, xlabel: str, ylabel: str, lines: Mapping | No
         axes.plot([points[member][0].estimate for member in members], [points[member][1].estimate for member in members],
                   color=colour_of(name), linewidth=1, linestyle=":")
     axes.margins(x=0.16)
-    axes.set_xlabel(xlabel)
-    axes.set_ylabel(ylabel)
-    _bare(axes)
-    plt.close(figure)
-    return figure
+    return _finished(figure, axes, xlabel, ylabel)
 
 
 def _levels(axes, level):
@@ -233,8 +214,4 @@ def plot_prices(prices: Mapping, xlabel: str, ylabel: str, level: Mapping | None
     _levels(axes, level)
     axes.set_xscale("log")
     axes.margins(x=0.2)
-    axes.set_xlabel(xlabel)
-    axes.set_ylabel(ylabel)
-    _bare(axes)
-    plt.close(figure)
-    return figure
+    return _finished(figure, axes, xlabel, ylabel)
