@@ -25,7 +25,7 @@ from transformers import AutoTokenizer
 from benchmarks._measuring import machine, matrix_rate, print_table, seconds, useful_work
 from helpers.cpu import prepare_for_cpu
 from helpers.data import load_dialogues
-from helpers.methods import adapt, full, lora
+from helpers.methods import ATTENTION, adapt, full, lora
 from helpers.pairs import IGNORED, Collator, SimilarLengths, encode_pairs, summary_pairs
 from helpers.progress import progress
 from helpers.settings import POCKET, load_settings
@@ -110,7 +110,7 @@ def memory(pairs, tokenizer):
 
 def peak_of_base(pairs, batch_size):
     """Trains LoRA at flan-t5-base's shapes for three steps on the longest pairs and prints the process's peak memory; runs in a process of its own."""
-    model = prepare_for_cpu(adapt(untrained("google/flan-t5-base", "cpu"), lora(32)))
+    model = prepare_for_cpu(adapt(untrained("google/flan-t5-base", "cpu"), lora(32, ATTENTION)))
     longest = sorted(range(len(pairs)), key=lambda row: -len(pairs[row]["input_ids"]))[:batch_size]
     train_once(model, [Collator(0)([pairs[row] for row in longest])] * 3)
     print(json.dumps(_peak_bytes()))

@@ -9,6 +9,9 @@ from dataclasses import dataclass, field
 import torch
 from peft import IA3Config, LoraConfig, PromptTuningConfig, PromptTuningInit, TaskType, get_peft_model
 
+# Names of T5's linear layers; queries and values are what LoRA is usually put on.
+ATTENTION, FEED_FORWARD = ("q", "v"), ("wi_0", "wi_1", "wo")
+LINEAR = ("q", "k", "v", "o", *FEED_FORWARD)
 CONFIGS = {"full": None, "lora": LoraConfig, "ia3": IA3Config, "prompt": PromptTuningConfig}
 
 
@@ -37,18 +40,19 @@ def full(learning_rate: float = 5e-4) -> Method:
     return Method("full", learning_rate)
 
 
-def lora(rank: int = 16, targets: tuple[str, ...] = ("q", "v"), learning_rate: float = 5e-3, alpha: int | None = None) -> Method:
+def lora(rank: int = 8, targets: tuple[str, ...] = LINEAR, learning_rate: float = 4e-3, alpha: int | None = None) -> Method:
     """Low-rank adaptation: W stays, W + (alpha/rank)·B·A is used, and only A (rank × in) and B (out × rank) are trained.
 
     Args:
-        targets: names of the linear layers, in encoder and decoder alike; alpha: None takes `rank`, a scale of 1.
+        targets: names of the linear layers, in encoder and decoder alike; all of them without a value.
+        alpha: None takes 6·√rank: with a scale of 6/√rank one learning rate suits all ranks (Kalajdzievski 2023, theorem 3.2).
     Raises:
         ValueError: rank below 1.
-    Source: Hu et al. 2021, section 4.1, through peft.
+    Source: Hu et al. 2021, section 4.1, through peft. Their targets are ("q", "v"); that all layers serve better: Dettmers et al. 2023, section 4.
     """
     if rank < 1:
         raise ValueError(f"rank: {rank!r} is not a whole number of at least 1")
-    return Method("lora", learning_rate, {"r": rank, "lora_alpha": rank if alpha is None else alpha, "target_modules": list(targets),
+    return Method("lora", learning_rate, {"r": rank, "lora_alpha": round(6 * rank**0.5) if alpha is None else alpha, "target_modules": list(targets),
                                           "lora_dropout": 0.0})
 
 

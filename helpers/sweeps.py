@@ -1,6 +1,6 @@
-"""Sweeps: fine-tuning over methods, ranks, rates, amounts of data and mixtures; each point's scores are kept in a file of its own.
+"""Sweeps: fine-tuning over methods, ranks, layers, rates, steps, amounts of data and mixtures; each point's scores are kept in a file of its own.
 
-python -m helpers.sweeps [--only methods|ranks|amounts|rates|mixtures] [--part 1/2] [--results FOLDER]
+python -m helpers.sweeps [--only methods|ranks|targets|amounts|steps|rates|mixtures] [--part 1/2] [--results FOLDER]
 
 Points that have a file are skipped: a stopped sweep goes on where it was.
 """
@@ -19,7 +19,7 @@ import numpy as np
 
 from helpers.data import load_dialogues, load_tasks
 from helpers.experiments import answered_exactly, by_part, run_condition
-from helpers.methods import Method, full, ia3, lora, prompt_tuning
+from helpers.methods import ATTENTION, FEED_FORWARD, LINEAR, Method, full, ia3, lora, prompt_tuning
 from helpers.models import load_seq2seq
 from helpers.pairs import encode_pairs, summary_pairs
 from helpers.progress import progress
@@ -29,24 +29,29 @@ from helpers.training import train
 
 RESULTS = Path(__file__).resolve().parent.parent / "labs" / "results" / "finetuning"
 SEEDS = (1, 2, 3)
-RANKS, AMOUNTS = (1, 2, 4, 8, 16, 32, 64), (100, 300, 1000, 2500)
-RATE_RANKS = (4, 16, 64)
-RATES = {"full": (1e-4, 5e-4, 2e-3), "lora": (5e-4, 2e-3, 5e-3)}
+RANKS, AMOUNTS = (1, 4, 8, 16, 64), (100, 300, 1000, 2500)
+RATES = {"full": (1e-4, 5e-4, 2e-3), "lora": (1e-3, 4e-3, 8e-3)}
+LONGER = 600        # steps, twice as many as usual
+TARGETS = {"queries and values": ATTENTION, "feed-forward": FEED_FORWARD, "all linear": LINEAR}
 
 
 @dataclass(frozen=True)
 class Point:
-    """One training run of a sweep: a method on so many training dialogues, other tasks mixed in or not, and a seed."""
+    """One training run of a sweep: a method on so many training dialogues, other tasks mixed in or not, a seed, steps (None: the profile's)."""
     method: Method
     rows: int
     mixed: bool
     seed: int
+    steps: int | None = None
 
     @property
     def name(self) -> str:
         """What its file is called."""
-        rank = f"-r{self.method.options['r']}" if self.method.kind == "lora" else ""
-        return f"{self.method.kind}{rank}-lr{self.method.learning_rate:g}-n{self.rows}{'-mixed' if self.mixed else ''}-s{self.seed}"
+        adapter = ""
+        if self.method.kind == "lora":
+            targets = self.method.options["target_modules"]
+            adapter = f"-r{self.method.options['r']}" + ("" if targets == list(LINEAR) else "-" + "+".join(targets))
+        return f"{self.method.kind}{adapter}-lr{self.method.learning_rate:g}-n{self.rows}{'-mixed' if self.mixed else ''}{f'-{self.steps}steps' if self.steps else ''}-s{self.seed}"
 
 
 def points(only: str | None = None) -> list[Point]:
@@ -55,14 +60,15 @@ def points(only: str | None = None) -> list[Point]:
     sweeps = {
         "methods": [(method, most, False) for method in (full(), lora(), prompt_tuning(), ia3())],
         "ranks": [(lora(rank), most, False) for rank in RANKS],
-        "amounts": [(method, rows, False) for rows in AMOUNTS for method in (full(), lora())],
-        "rates": [(full(rate), most, False) for rate in RATES["full"]]
-                 + [(lora(rank, learning_rate=rate), most, False) for rank in RATE_RANKS for rate in RATES["lora"]],
+        "targets": [(lora(targets=targets), most, False) for targets in TARGETS.values()],
+        "amounts": [(full(), rows, False) for rows in AMOUNTS],
+        "steps": [(method, most, False, steps) for method in (full(), lora()) for steps in (None, LONGER)],
+        "rates": [(full(rate), most, False) for rate in RATES["full"]] + [(lora(learning_rate=rate), most, False) for rate in RATES["lora"]],
         "mixtures": [(method, most, True) for method in (full(), lora())]}
     if only not in (None, *sweeps):
         raise ValueError(f"only: {only!r} is not one of {', '.join(sweeps)}")
-    chosen = {Point(*parts, seed).name: Point(*parts, seed) for name, found in sweeps.items() if only in (None, name)
-              for parts in found for seed in SEEDS}
+    chosen = {point.name: point for name, found in sweeps.items() if only in (None, name) for method, rows, mixed, *steps in found
+              for point in (Point(method, rows, mixed, seed, *steps) for seed in SEEDS)}
     return list(chosen.values())
 
 
@@ -112,7 +118,7 @@ class Bench:
         seed_everything(settings)
         pairs = self.encode(*training_texts(self.train, self.train_tasks, point.rows, point.mixed, point.seed))
         run = train(self.model, self.tokenizer, pairs, self.encode(*summary_pairs(self.validation[:100])), point.method, settings, folder,
-                    name=point.name)
+                    name=point.name, steps=point.steps)
         found = {"point": asdict(point), "record": asdict(run.record)} | self.scores(run.model, point.name)
         shutil.rmtree(run.folder)
         return found
@@ -142,7 +148,7 @@ def load_results(results: Path = RESULTS) -> dict[str, dict]:
     return found
 
 
-def over_seeds(results: dict, method: Method, rows: int = AMOUNTS[-1], mixed: bool = False, metric: str = "rouge1") -> np.ndarray:
+def over_seeds(results: dict, method: Method, rows: int = AMOUNTS[-1], mixed: bool = False, steps: int | None = None, metric: str = "rouge1") -> np.ndarray:
     """(N,) mean over the seeds of a point: ROUGE of each test dialogue, or with metric "answered" each task's exact answers.
 
     Raises:
@@ -150,7 +156,7 @@ def over_seeds(results: dict, method: Method, rows: int = AMOUNTS[-1], mixed: bo
     """
     found = []
     for seed in SEEDS:
-        name = Point(method, rows, mixed, seed).name
+        name = Point(method, rows, mixed, seed, steps).name
         if name not in results:
             raise KeyError(f"{name}.json is not among the results; make it with: python -m helpers.sweeps")
         found.append(results[name]["answered"] if metric == "answered" else results[name]["rouge"][metric])
@@ -168,7 +174,7 @@ def _part(text):
 def main(arguments=None):
     """The command line: measures the chosen points that are missing."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--only", choices=("methods", "ranks", "amounts", "rates", "mixtures"), help="one sweep alone")
+    parser.add_argument("--only", choices=("methods", "ranks", "targets", "amounts", "steps", "rates", "mixtures"), help="one sweep alone")
     parser.add_argument("--part", type=_part, default=(1, 1), help="every n-th point only, to share the work between processes or machines")
     parser.add_argument("--results", type=Path, default=RESULTS, help="where the scores go")
     parser.add_argument("--work", type=Path, default=Path("build") / "sweeps", help="checkpoints of the run in progress")

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from helpers.methods import Method, adapt, full, ia3, lora, lora_parameters, prompt_tuning
+from helpers.methods import ATTENTION, LINEAR, Method, adapt, full, ia3, lora, lora_parameters, prompt_tuning
 from helpers.models import count_parameters
 from helpers.runs import fingerprint
 from tests.training_cases import tiny_pairs
@@ -41,7 +41,8 @@ def test_only_what_the_method_names_is_trained(tiny_model):
     trained = {method.kind: {name for name, weight in adapt(tiny_model, method).named_parameters() if weight.requires_grad}
                for method in ALL}
     assert trained["full"] == {name for name, _ in tiny_model.named_parameters()}
-    assert all(".q.lora_" in name or ".v.lora_" in name for name in trained["lora"])
+    assert {name.split(".lora_")[0].rsplit(".", 1)[-1] for name in trained["lora"]} == set(LINEAR)
+    assert all(".lora_" in name for name in trained["lora"])
     assert all("ia3_l" in name for name in trained["ia3"])
     assert trained["prompt"] == {"prompt_encoder.default.embedding.weight"}
 
@@ -49,8 +50,8 @@ def test_only_what_the_method_names_is_trained(tiny_model):
 def test_the_low_rank_arithmetic_is_that_of_peft(tiny_model):
     assert lora_parameters(8, [(512, 64)]) == 4608
     shapes = [tuple(module.weight.shape) for name, module in tiny_model.named_modules()
-              if isinstance(module, nn.Linear) and name.rsplit(".", 1)[-1] in ("q", "v")]
-    assert count_parameters(adapt(tiny_model, lora(4))).trainable == lora_parameters(4, shapes)
+              if isinstance(module, nn.Linear) and name.rsplit(".", 1)[-1] in ATTENTION]
+    assert count_parameters(adapt(tiny_model, lora(4, ATTENTION))).trainable == lora_parameters(4, shapes)
     assert count_parameters(adapt(tiny_model, prompt_tuning(5))).trainable == 5 * tiny_model.config.d_model
 
 
@@ -61,7 +62,7 @@ def test_flan_t5_base_has_the_published_counts():
             vocab_size=32128, d_model=768, d_kv=64, d_ff=2048, num_heads=12, num_layers=12, num_decoder_layers=12,
             feed_forward_proj="gated-gelu", tie_word_embeddings=False))
         model.lm_head = nn.Linear(768, 32128, bias=False)
-    shapes = [tuple(module.weight.shape) for name, module in model.named_modules() if name.rsplit(".", 1)[-1] in ("q", "v")]
+    shapes = [tuple(module.weight.shape) for name, module in model.named_modules() if name.rsplit(".", 1)[-1] in ATTENTION]
     trainable = lora_parameters(32, shapes)
     assert (trainable, trainable + count_parameters(model).total) == (3_538_944, 251_116_800)
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from helpers.methods import adapt, lora
+from helpers.methods import ATTENTION, adapt, lora
 from helpers.models import PARAMETERS, count_parameters, head_is_tied
 from helpers.shapes import SHAPES, untrained
 
@@ -16,7 +16,7 @@ def test_the_published_number_of_parameters_comes_out(name):
 
 
 def test_lora_on_flan_t5_base_trains_the_published_share():
-    assert tuple(count_parameters(adapt(untrained("google/flan-t5-base"), lora(32)))) == (3_538_944, 251_116_800)
+    assert tuple(count_parameters(adapt(untrained("google/flan-t5-base"), lora(32, ATTENTION)))) == (3_538_944, 251_116_800)
 
 
 def test_weights_follow_the_seed_and_leave_the_global_one_alone():

@@ -4,7 +4,7 @@ import pytest
 
 from helpers import sweeps
 from helpers.experiments import by_task
-from helpers.methods import full, lora
+from helpers.methods import ATTENTION, full, lora
 from helpers.settings import load_settings
 from helpers.sweeps import Bench, Point, load_results, over_seeds, points, run_sweep, training_texts
 from tests.conftest import DIALOGUES, SUMMARIES
@@ -33,9 +33,11 @@ def bench(tiny_model, tiny_tokenizer, tmp_path_factory):
 def test_every_point_has_a_name_of_its_own_and_three_seeds():
     names = [point.name for point in points()]
     assert len(set(names)) == len(names) and {name[-2:] for name in names} == {"s1", "s2", "s3"}
-    assert {point.method.options["r"] for point in points("ranks")} == {1, 2, 4, 8, 16, 32, 64}
-    assert Point(lora(8), 300, True, 2).name == "lora-r8-lr0.005-n300-mixed-s2"
-    with pytest.raises(ValueError, match="'rows' is not one of methods, ranks, amounts"):
+    assert {point.method.options["r"] for point in points("ranks")} == {1, 4, 8, 16, 64}
+    assert Point(lora(8), 300, True, 2).name == "lora-r8-lr0.004-n300-mixed-s2"
+    assert Point(lora(8, ATTENTION), 300, False, 2).name == "lora-r8-q+v-lr0.004-n300-s2"
+    assert Point(full(), 2500, False, 1, 600).name == "full-lr0.0005-n2500-600steps-s1"
+    with pytest.raises(ValueError, match="'rows' is not one of methods, ranks, targets, amounts"):
         points("rows")
 
 

@@ -7,13 +7,13 @@ import sys
 
 import torch
 
-from helpers.methods import full, lora
+from helpers.methods import ATTENTION, full, lora
 from helpers.pairs import encode_pairs
 from helpers.settings import load_settings
 from helpers.training import train
 from tests.conftest import DIALOGUES, SUMMARIES
 
-METHODS = {"full": full(1e-2), "lora": lora(4, learning_rate=2e-2)}
+METHODS = {"full": full(1e-2), "lora": lora(4, ATTENTION, 2e-2, alpha=4)}
 
 
 def tiny_settings():
