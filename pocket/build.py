@@ -1,4 +1,4 @@
-"""Makes the offline world again from one seed: `python -m pocket.build` (data, tokenizer, model, cards, checksums).
+"""Makes the offline world again from one seed: `python -m pocket.build` (data, tokenizer, model, reward model, cards, checksums).
 
 `--smoke` goes the whole way in under a minute with a tiny model, into a temporary folder. An interrupted run resumes.
 """
@@ -12,9 +12,12 @@ import random
 import tempfile
 from pathlib import Path
 
-from pocket.cards import data_card, measure, model_card
+from transformers import AutoTokenizer
+
+from pocket.cards import data_card, measure, measure_reward, model_card, reward_card
 from pocket.mixture import EASY_START, MAIN
 from pocket.pretrain import Pretraining, Recipe, batches, encode
+from pocket.reward import RewardRecipe, train_reward
 from pocket.splits import Corpus, make_splits, make_tasks, wild_rows
 from pocket.tokenizer import build_tokenizer
 
@@ -69,21 +72,35 @@ def build_model(corpus, recipe, out, work, scale=1.0):
     return run
 
 
+def build_reward(corpus, recipe, out):
+    """The classifier of toxicity, with the tokenizer of the model, and its card."""
+    tokenizer = AutoTokenizer.from_pretrained(out / "model", local_files_only=True)
+    tokenizer.model_max_length = 256
+    model = train_reward(recipe, corpus, tokenizer)
+    model.save_pretrained(out / "reward", safe_serialization=True)
+    tokenizer.save_pretrained(out / "reward")
+    measured = measure_reward(model, tokenizer, corpus, recipe)
+    (out / "reward" / "results.json").write_text(json.dumps(measured, indent=1) + "\n", encoding="utf-8", newline="\n")
+    (out / "reward" / "README.md").write_text(reward_card(recipe, model, measured), encoding="utf-8", newline="\n")
+
+
 def checksums(out):
     """Relative path -> SHA-256 of everything built, the list itself left out."""
-    files = sorted(path for folder in ("data", "model") for path in (out / folder).rglob("*") if path.is_file())
+    files = sorted(path for folder in ("data", "model", "reward") for path in (out / folder).rglob("*") if path.is_file())
     files.append(out / "tasks.jsonl")
     return {path.relative_to(out).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
-def build(out, work, recipe, scale=1.0, only=None):
-    """Everything, or one part (`only`: data, model, cards), into `out`; checkpoints of the training go to `work`."""
+def build(out, work, recipe, reward_recipe, scale=1.0, only=None):
+    """Everything, or one part (`only`: data, model, reward, cards), into `out`; checkpoints of the training go to `work`."""
     corpus = Corpus()
     if only in (None, "data"):
         rows = build_data(corpus, out, scale)
         (out / "data" / "README.md").write_text(data_card(rows, corpus), encoding="utf-8", newline="\n")
     if only in (None, "model"):
         build_model(corpus, recipe, out, work, scale)
+    if only in (None, "reward"):
+        build_reward(corpus, reward_recipe, out)
     if only in (None, "cards"):
         log = json.loads((work / "log.json").read_text(encoding="utf-8"))
         measured = measure(out) if scale == 1.0 else measure(out, rows=4)
@@ -95,14 +112,14 @@ def build(out, work, recipe, scale=1.0, only=None):
 def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--smoke", action="store_true", help="the whole way in under a minute, into a temporary folder")
-    parser.add_argument("--only", choices=("data", "model", "cards"), help="one part alone")
+    parser.add_argument("--only", choices=("data", "model", "reward", "cards"), help="one part alone")
     parser.add_argument("--out", type=Path, default=HOME, help="where the results go (default: the shipped ones are replaced)")
     parser.add_argument("--work", type=Path, default=HOME.parent / "build" / "pretraining", help="checkpoints; kept to resume from")
     chosen = parser.parse_args(arguments)
     if not chosen.smoke:
-        return build(chosen.out, chosen.work, Recipe(seed=SEED), only=chosen.only)
+        return build(chosen.out, chosen.work, Recipe(seed=SEED), RewardRecipe(seed=SEED), only=chosen.only)
     with tempfile.TemporaryDirectory() as folder:
-        build(Path(folder), Path(folder) / "work", Recipe.smoke(), SMOKE_SCALE)
+        build(Path(folder), Path(folder) / "work", Recipe.smoke(), RewardRecipe.smoke(SEED), SMOKE_SCALE)
         print(f"smoke build: {len(checksums(Path(folder)))} files made")
 
 

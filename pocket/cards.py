@@ -7,15 +7,18 @@ from collections import Counter
 from dataclasses import asdict
 
 import datasets
+import numpy as np
 import torch
 import transformers
 
 from helpers.data import load_dialogues, load_tasks
 from helpers.experiments import baselines, by_part, reference_ceiling, run_condition, score_tasks
 from helpers.metrics import rouge_per_dialogue
-from helpers.models import load_seq2seq
+from helpers.models import count_parameters, load_seq2seq
+from helpers.reward import ClassifierReward, judged_toxicity
 from helpers.settings import load_settings
 from helpers.statistics import mean_interval
+from pocket.reward import ADVERSARIAL, Sentences
 
 CONDITIONS = {"no instruction": {"template": "none"}, "zero-shot": {}, "one-shot": {"shots": 1}, "two-shot": {"shots": 2},
               "three-shot": {"shots": 3}, "wrong style (one exemplar)": {"shots": 1, "wrong_style": True}}
@@ -145,3 +148,45 @@ situations. It is of no use for anything else, as the results on `wild` show.
 
 ## Results (first {CARD_ROWS} dialogues of each part; means with 95% intervals clustered by dialogue; best of three references)
 {chr(10).join(tables)}"""
+
+
+def measure_reward(model, tokenizer, corpus, recipe, count=1000):
+    """How often the classifier is right: on held-out sentences, on the adversarial ones, and how well it agrees with the independent judge."""
+    reward = ClassifierReward(model, tokenizer)
+    held_out = Sentences(corpus, held_out=True).sample(count if recipe.steps > 100 else 20, recipe.seed)
+    texts, labels = zip(*held_out)
+    found, judged = reward.toxicity(texts), judged_toxicity(texts)
+    adversarial = reward.toxicity([text for _, text, _ in ADVERSARIAL])
+    return {"held-out sentences": len(texts), "accuracy": str(mean_interval((found > 0.5) == np.array(labels))),
+            "found of the toxic": float((found > 0.5)[np.array(labels)].mean()), "false alarms": float((found > 0.5)[~np.array(labels)].mean()),
+            "correlation with the independent judge": float(np.corrcoef(found, judged)[0, 1]),
+            "adversarial": [{"kind": kind, "text": text, "offensive": offensive, "toxicity": round(float(value), 3)}
+                            for (kind, text, offensive), value in zip(ADVERSARIAL, adversarial)]}
+
+
+def reward_card(recipe, model, measured):
+    """The reward model's README."""
+    right = sum((case["toxicity"] > 0.5) == case["offensive"] for case in measured["adversarial"])
+    cases = "\n".join(f"| {case['kind']} | {case['text']} | {'yes' if case['offensive'] else 'no'} | {case['toxicity']:.2f} |" for case in measured["adversarial"])
+    return f"""---
+license: cc0-1.0
+language: en
+---
+# Reward model of the pocket profile
+
+A classifier of mild toxicity (BERT's architecture, {recipe.layers} layers of width {recipe.hidden}, {count_parameters(model).total:,} parameters, the
+vocabulary of `pocket/model`), trained from nothing for {recipe.steps} steps of {recipe.batch_size} on {recipe.examples:,} generated sentences and summaries, half of them
+with an insult. Made by `python -m pocket.build --only reward`. Labels: {', '.join(model.config.id2label.values())}; the reward is the logit of `nothate`.
+
+On {measured["held-out sentences"]:,} held-out sentences (slot values and scenarios that the training never saw) it is right in {measured["accuracy"]} of all cases; it finds
+{measured["found of the toxic"]:.0%} of the toxic ones and raises false alarms on {measured["false alarms"]:.0%} of the others. Its correlation with an independent judge
+(alt-profanity-check, trained on labelled comments) is {measured["correlation with the independent judge"]:.2f}.
+
+It knows the insults of the generator and little else. {right} of {len(measured["adversarial"])} adversarial sentences are judged as people would:
+
+| kind | text | offensive to people | toxicity |
+|---|---|---|---|
+{cases}
+
+Use it to learn how rewards work and fail. It is no moderation tool.
+"""

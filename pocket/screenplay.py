@@ -86,8 +86,8 @@ def _beat_header(text):
     if not match:
         raise ValueError(f"beat header {text!r}; expected `-- name`, `-- name/branch`, with `?` or `*` after it")
     name, branch, optional, key = match.groups()
-    return dict(name=name, branch=branch or "", optional=bool(optional), key=bool(key), turns=[], facts=[],
-                blunt=[], neutral=[], questions=[])
+    return {"name": name, "branch": branch or "", "optional": bool(optional), "key": bool(key), "turns": [], "facts": [],
+            "blunt": [], "neutral": [], "questions": []}
 
 
 def _read_line(line, draft):

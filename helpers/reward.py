@@ -1,0 +1,100 @@
+"""Rewards: a sequence classifier's score of each completion, and a judge of toxicity that no training ever sees."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+logger = logging.getLogger(__name__)
+
+HARMLESS = ("nothate", "not_hate", "non_hate", "not_toxic", "non_toxic", "nontoxic", "neutral", "polite", "clean")
+
+
+class RewardError(ValueError):
+    """A reward model that cannot be used, or a text that it cannot judge; the message names the model or the text."""
+
+
+def harmless_label(config) -> int:
+    """The index of the label that means "nothing wrong with this text", found by its name, wherever it stands.
+
+    Raises:
+        RewardError: no label, or more than one, has such a name; the labels are listed.
+    """
+    names = {index: name.lower().replace("-", "_").replace(" ", "_") for index, name in config.id2label.items()}
+    found = [index for index, name in names.items() if name in HARMLESS]
+    if len(found) != 1:
+        raise RewardError(f"{config.name_or_path or 'reward model'}: its labels are {list(config.id2label.values())}; exactly one of them must be named like "
+                          f"{', '.join(HARMLESS)}; give the index with label=…")
+    return int(found[0])
+
+
+class ClassifierReward:
+    """A classifier as reward: how harmless it finds each text.
+
+    The *logit* of the harmless label is the reward: it goes on rising where the probability is 1 already, so that the better of two
+    harmless texts still gets more. `probability` stops at 1.
+
+    Args:
+        model, tokenizer: a sequence classifier and its tokenizer. label: index of the harmless label; found by name without one.
+        raw: logits; False gives probabilities.
+    """
+
+    def __init__(self, model, tokenizer, label: int | None = None, raw: bool = True, batch_size: int = 64):
+        self.model, self.tokenizer, self.raw, self.batch_size = model.eval(), tokenizer, raw, batch_size
+        self.label = harmless_label(model.config) if label is None else label
+        if not 0 <= self.label < model.config.num_labels:
+            raise RewardError(f"label: {label} is not one of the {model.config.num_labels} labels {list(model.config.id2label.values())}")
+        self.name = f"{model.config.name_or_path}|{self.label}|{'logit' if raw else 'probability'}"
+
+    @torch.no_grad()
+    def logits(self, texts: Sequence[str]) -> torch.Tensor:
+        """(N, labels) float32 on the CPU; a text longer than the model's window counts with its beginning.
+
+        Raises:
+            RewardError: not a list of texts.
+        """
+        if isinstance(texts, str) or not all(isinstance(text, str) for text in texts):
+            raise RewardError(f"texts: {str(texts)[:60]!r} is not a list of texts")
+        found = torch.zeros(len(texts), self.model.config.num_labels)
+        order = sorted(range(len(texts)), key=lambda index: len(texts[index]))
+        window = min(self.tokenizer.model_max_length, getattr(self.model.config, "max_position_embeddings", 512))
+        for start in range(0, len(order), self.batch_size):
+            rows = order[start:start + self.batch_size]
+            batch = self.tokenizer([texts[row] for row in rows], return_tensors="pt", padding=True, truncation=True, max_length=window)
+            found[rows] = self.model(**batch.to(self.model.device)).logits.float().cpu()
+        return found
+
+    def __call__(self, texts: Sequence[str]) -> torch.Tensor:
+        """(N,) the reward of each text."""
+        logits = self.logits(texts)
+        return (logits if self.raw else logits.softmax(-1))[:, self.label]
+
+    def toxicity(self, texts: Sequence[str]) -> np.ndarray:
+        """(N,) probability that the text is not harmless, in [0, 1]."""
+        return 1 - self.logits(texts).softmax(-1)[:, self.label].numpy()
+
+
+def load_reward(settings, raw: bool = True) -> ClassifierReward:
+    """The profile's classifier as reward. Raises RewardError where the folder or the hub has none."""
+    where = settings.reward_model
+    try:
+        options = {"revision": settings.reward_revision, "trust_remote_code": False}
+        tokenizer = AutoTokenizer.from_pretrained(where, **options)
+        model = AutoModelForSequenceClassification.from_pretrained(where, use_safetensors=True, **options)
+    except (OSError, ValueError) as error:
+        raise RewardError(f"reward_model: {where!r} cannot be loaded as a sequence classifier ({error}); the hub needs a network, a folder "
+                          "needs config.json and model.safetensors") from error
+    return ClassifierReward(model.to(settings.device), tokenizer, raw=raw)
+
+
+def judged_toxicity(texts: Sequence[str]) -> np.ndarray:
+    """(N,) probability in [0, 1] that people would find each text offensive, by a judge that no training of this kit ever sees.
+
+    A linear classifier on word counts, trained on 200,000 comments that people had labelled (alt-profanity-check); an empty text has none.
+    """
+    from profanity_check import predict_prob
+    return np.array([float(value) if text.strip() else 0.0 for text, value in zip(texts, predict_prob(list(texts)))]) if len(texts) else np.zeros(0)
