@@ -1,10 +1,12 @@
-"""What the benchmarks share: seconds of a call, the machine's matrix-product rate, the work of a model, a printed table."""
+"""What the benchmarks share: seconds of a call, peak memory, the machine's matrix-product rate, the work of a model, a printed table."""
 
 from __future__ import annotations
 
 import platform
+import sys
 import time
 
+import psutil
 import torch
 
 
@@ -39,6 +41,15 @@ def print_table(rows, width=26):
     """The rows turned on their side: one line a quantity, one column a row."""
     for name in rows[0]:
         print(f"{name:36}" + "".join(f"{row[name]!s:>{width}}" for row in rows))
+
+
+def peak_bytes():
+    """The most memory that this process has held."""
+    info = psutil.Process().memory_info()
+    if hasattr(info, "peak_wset"):      # Windows
+        return info.peak_wset
+    import resource
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def machine():

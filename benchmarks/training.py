@@ -18,11 +18,10 @@ import subprocess
 import sys
 import tempfile
 
-import psutil
 import torch
 from transformers import AutoTokenizer
 
-from benchmarks._measuring import machine, matrix_rate, print_table, seconds, useful_work
+from benchmarks._measuring import machine, matrix_rate, peak_bytes, print_table, seconds, useful_work
 from helpers.cpu import prepare_for_cpu
 from helpers.data import load_dialogues
 from helpers.methods import ATTENTION, adapt, full, lora
@@ -113,15 +112,7 @@ def peak_of_base(pairs, batch_size):
     model = prepare_for_cpu(adapt(untrained("google/flan-t5-base", "cpu"), lora(32, ATTENTION)))
     longest = sorted(range(len(pairs)), key=lambda row: -len(pairs[row]["input_ids"]))[:batch_size]
     train_once(model, [Collator(0)([pairs[row] for row in longest])] * 3)
-    print(json.dumps(_peak_bytes()))
-
-
-def _peak_bytes():
-    info = psutil.Process().memory_info()
-    if hasattr(info, "peak_wset"):      # Windows
-        return info.peak_wset
-    import resource
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    print(json.dumps(peak_bytes()))
 
 
 def main():

@@ -33,6 +33,11 @@ def rows_of_numbers(found, what):
     return _converted(found, what, lambda rows: [[float(value) for value in row] for row in rows], "rows of numbers", "a list of rows")
 
 
+def pairs(found, what):
+    """What a function returned as a list of pairs, of whatever kind."""
+    return _converted(found, what, lambda rows: [(first, second) for first, second in rows], "a list of pairs", "a list of pairs")
+
+
 def shown(found):
     """A value as a hint shows it: its beginning and its type."""
     return f"{str(found)[:60]!r} (type {type(found).__name__})"

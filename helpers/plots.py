@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
 
 # Okabe and Ito's palette. A model or a way of prompting keeps its colour in every lab.
 BLUE, ORANGE, GREEN, PINK, SKY, RED, YELLOW, GREY = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00",
@@ -20,18 +21,19 @@ def colour_of(name: str) -> str:
     return next((colour for key, colour in (COLOURS | METHODS).items() if name.startswith(key)), GREY)
 
 
-def _bare(axes):
+def bare(axes):
+    """The axes without the frame's upper and right side."""
     for side in ("top", "right"):
         axes.spines[side].set_visible(False)
     return axes
 
 
-def _finished(figure, axes, xlabel, ylabel="", title=""):
+def finished(figure, axes, xlabel, ylabel="", title=""):
     """A figure of one panel with its labels; closed, since a notebook would show an open one twice."""
     axes.set_xlabel(xlabel)
     axes.set_ylabel(ylabel)
     axes.set_title(title, loc="left")
-    _bare(axes)
+    bare(axes)
     plt.close(figure)
     return figure
 
@@ -57,7 +59,7 @@ def plot_intervals(intervals: Mapping, xlabel: str, title: str = "") -> Figure:
     axes.margins(x=0.12)
     if all(interval.low >= 0 for interval in intervals.values()):      # differences may lie below zero
         axes.set_xlim(left=0)
-    return _finished(figure, axes, xlabel, title=title)
+    return finished(figure, axes, xlabel, title=title)
 
 
 def plot_next_token(rows: Sequence[Mapping], title: str = "") -> Figure:
@@ -77,7 +79,7 @@ def plot_next_token(rows: Sequence[Mapping], title: str = "") -> Figure:
     axes.set_yticks(list(places), [row["token"].replace("▁", "␣").replace("\n", "⏎").replace("$", r"\$") for row in rows])
     axes.invert_yaxis()
     axes.set_xlim(0, max([1e-6, *(max(row["original"], row["final"]) for row in rows)]) * 1.25)
-    return _finished(figure, axes, "probability of the next token (grey: as the model gives it; blue: what is drawn from)", title=title)
+    return finished(figure, axes, "probability of the next token (grey: as the model gives it; blue: what is drawn from)", title=title)
 
 
 def plot_against(x: Sequence[float], panels: Mapping, xlabel: str, greedy: Mapping | None = None) -> Figure:
@@ -98,7 +100,7 @@ def plot_against(x: Sequence[float], panels: Mapping, xlabel: str, greedy: Mappi
             axes.annotate("greedy", (x[-1], greedy[name]), xytext=(0, 3), textcoords="offset points", ha="right", fontsize=9)
         axes.set_xlabel(xlabel)
         axes.set_ylabel(name)
-        _bare(axes)
+        bare(axes)
     plt.close(figure)
     return figure
 
@@ -114,7 +116,7 @@ def plot_window(lengths: Sequence[int], window: int) -> Figure:
     axes.axhline(window, color="black", linestyle="--", linewidth=1)
     axes.annotate(f"window: {window} tokens", (0, window), xytext=(-25, 4), textcoords="offset points")
     axes.set_xticks(range(len(lengths)))
-    return _finished(figure, axes, "exemplars in the prompt (red: does not fit)", "tokens")
+    return finished(figure, axes, "exemplars in the prompt (red: does not fit)", "tokens")
 
 
 def plot_samples(estimates: Sequence[float], truth, xlabel: str) -> Figure:
@@ -128,48 +130,7 @@ def plot_samples(estimates: Sequence[float], truth, xlabel: str) -> Figure:
     axes.axvspan(truth.low, truth.high, color=BLUE, alpha=0.35)
     axes.axvline(truth.estimate, color=BLUE)
     axes.annotate("all test dialogues", (truth.high, axes.get_ylim()[1]), xytext=(4, -10), textcoords="offset points", color=BLUE)
-    return _finished(figure, axes, xlabel, "samples")
-
-
-def plot_losses(losses: Mapping, title: str = "") -> Figure:
-    """Loss curves, one colour a run: training as a thin line, validation as dots on a thick one.
-
-    Args:
-        losses: name -> (training, validation), each a list of [step, nats per token]; either may be empty.
-    """
-    figure, axes = plt.subplots(figsize=(7.5, 3.2), layout="constrained")
-    for name, (training, validation) in losses.items():
-        if training:
-            axes.plot(*zip(*training), color=colour_of(name), linewidth=0.8, alpha=0.6)
-        if validation:
-            axes.plot(*zip(*validation), "o-", color=colour_of(name), linewidth=2)
-        if validation or training:
-            axes.annotate(name, (validation or training)[-1], xytext=(8, 0), textcoords="offset points", va="center",
-                          color=colour_of(name))
-    axes.margins(x=0.12)
-    axes.set_ylim(bottom=0)
-    return _finished(figure, axes, "step (thin: training, dots: validation)", "loss in nats a token", title=title)
-
-
-def plot_series(x: Sequence[float], series: Mapping, xlabel: str, ylabel: str, level: Mapping | None = None) -> Figure:
-    """Several things measured at the same places, in one panel: a line with a band each; the places on a logarithmic axis.
-
-    Args:
-        x: places above 0; series: name -> list of `Interval`, one for each place.
-        level: name -> number: dashed lines for comparison.
-    """
-    figure, axes = plt.subplots(figsize=(7.5, 3.4), layout="constrained")
-    for name, intervals in series.items():
-        colour = colour_of(name)
-        axes.plot(x, [interval.estimate for interval in intervals], "o-", color=colour)
-        axes.fill_between(x, [interval.low for interval in intervals], [interval.high for interval in intervals], color=colour, alpha=0.2)
-        axes.annotate(name, (x[-1], intervals[-1].estimate), xytext=(8, 0), textcoords="offset points", va="center", color=colour)
-    _levels(axes, level)
-    axes.set_xscale("log")
-    axes.set_xticks(list(x), [f"{place:,}" for place in x])
-    axes.minorticks_off()
-    axes.margins(x=0.14)
-    return _finished(figure, axes, xlabel, ylabel)
+    return finished(figure, axes, xlabel, "samples")
 
 
 def plot_tradeoff(points: Mapping, xlabel: str, ylabel: str, lines: Mapping | None = None) -> Figure:
@@ -185,15 +146,32 @@ def plot_tradeoff(points: Mapping, xlabel: str, ylabel: str, lines: Mapping | No
         axes.plot([x.low, x.high], [y.estimate] * 2, color=colour, linewidth=1, alpha=0.5)
         axes.plot([x.estimate] * 2, [y.low, y.high], color=colour, linewidth=1, alpha=0.5)
         axes.plot(x.estimate, y.estimate, "o", color=colour, markersize=6)
-        axes.annotate(name, (x.estimate, y.estimate), xytext=(6, 5), textcoords="offset points", fontsize=8, color=colour)
     for name, members in (lines or {}).items():
         axes.plot([points[member][0].estimate for member in members], [points[member][1].estimate for member in members],
                   color=colour_of(name), linewidth=1, linestyle=":")
     axes.margins(x=0.16)
-    return _finished(figure, axes, xlabel, ylabel)
+    finished(figure, axes, xlabel, ylabel)
+    _label_apart(figure, axes, {name: (x.estimate, y.estimate) for name, (x, y) in points.items()})
+    return figure
 
 
-def _levels(axes, level):
+def _label_apart(figure, axes, places):
+    """Writes each name beside its dot, on the first side where it covers no dot and no other name."""
+    figure.draw_without_rendering()     # fixes where things are
+    dots = [Bbox.from_bounds(*(axes.transData.transform(place) - 4), 8, 8) for place in places.values()]
+    taken, sides = list(dots), [(side * 7, height, "left" if side > 0 else "right") for height in (3, -9, 13, -19, 23) for side in (1, -1)]
+    for (name, place), dot in zip(places.items(), dots):
+        for dx, dy, align in sides:
+            note = axes.annotate(name, place, xytext=(dx, dy), textcoords="offset points", fontsize=8, color=colour_of(name), ha=align)
+            box = note.get_window_extent()
+            if not any(box.overlaps(other) for other in taken if other is not dot) or (dx, dy, align) == sides[-1]:
+                break
+            note.remove()
+        taken.append(box)
+
+
+def draw_levels(axes, level):
+    """Dashed lines for comparison; level: name -> height, or None."""
     for name, value in (level or {}).items():
         axes.axhline(value, color="#444444", linestyle="--", linewidth=1)
         axes.annotate(name, (0.01, value), xycoords=("axes fraction", "data"), xytext=(0, 3), textcoords="offset points", fontsize=9)
@@ -211,7 +189,7 @@ def plot_prices(prices: Mapping, xlabel: str, ylabel: str, level: Mapping | None
         axes.plot([price, price], [interval.low, interval.high], color=colour_of(name), linewidth=3, solid_capstyle="round")
         axes.plot(price, interval.estimate, "o", color=colour_of(name), markersize=8)
         axes.annotate(name, (price, interval.estimate), xytext=(9, 0), textcoords="offset points", va="center", color=colour_of(name))
-    _levels(axes, level)
+    draw_levels(axes, level)
     axes.set_xscale("log")
     axes.margins(x=0.2)
-    return _finished(figure, axes, xlabel, ylabel)
+    return finished(figure, axes, xlabel, ylabel)

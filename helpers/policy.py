@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, fields
+from typing import NamedTuple
 
 import torch
 from peft import PeftModel
 from torch import nn
+from torch.nn.utils.rnn import pad_sequence
 from transformers.modeling_outputs import BaseModelOutput
 
+from helpers.generation import encode_prompts
 from helpers.methods import Method, adapt, lora
-from helpers.ppo import token_entropy, token_logprobs
+from helpers.ppo import token_logprobs
 
 
 @dataclass(frozen=True)
@@ -35,12 +39,30 @@ class Rollout:
     def __len__(self):
         return len(self.mask)
 
+    def texts(self, tokenizer) -> list[str]:
+        """The completions as text."""
+        return [text.strip() for text in tokenizer.batch_decode(self.decoder_ids, skip_special_tokens=True)]
+
     def rows(self, chosen) -> Rollout:
         """Some of the completions, without the columns that only others needed."""
         part = {field.name: getattr(self, field.name)[chosen] for field in fields(self)}
         prompt, tokens = int(part["prompt_mask"].sum(1).max()), int(part["mask"].sum(1).max())
         width = {"prompt_ids": prompt, "prompt_mask": prompt, "decoder_ids": 1 + tokens}
         return Rollout(**{name: value[:, :width.get(name, tokens)] for name, value in part.items()})
+
+
+class Scored(NamedTuple):
+    """What a policy says of given tokens: log-probabilities and values, (B, T), and the logits that they come from, (B, T, V)."""
+    logprobs: torch.Tensor
+    values: torch.Tensor
+    logits: torch.Tensor
+
+
+def encode_for_policy(tokenizer, prompts: Sequence[str], device) -> tuple[torch.Tensor, torch.Tensor]:
+    """(ids, mask) of the prompts, (B, S) each, padded on the right. Raises GenerationError as `helpers.generation.encode_prompts` does."""
+    rows = [torch.tensor(row) for row in encode_prompts(tokenizer, list(prompts))]
+    mask = pad_sequence([torch.ones_like(row) for row in rows], batch_first=True)
+    return pad_sequence(rows, batch_first=True, padding_value=tokenizer.pad_token_id).to(device), mask.to(device)
 
 
 class Policy(nn.Module):
@@ -90,8 +112,8 @@ class Policy(nn.Module):
         with self.model.disable_adapter() if isinstance(self.model, PeftModel) else nullcontext():
             yield self
 
-    def forward(self, prompt_ids, prompt_mask, decoder_ids, entropy: bool = False):
-        """(logprobs, values, entropy) of the tokens decoder_ids[:, 1:], each (B, T); entropy is None unless asked for.
+    def forward(self, prompt_ids, prompt_mask, decoder_ids) -> Scored:
+        """What the policy says of the tokens decoder_ids[:, 1:].
 
         Args:
             prompt_ids, prompt_mask: (B, S); decoder_ids: (B, 1 + T), padded on the right, where the results mean nothing.
@@ -100,13 +122,13 @@ class Policy(nn.Module):
                                use_cache=False)
         logits = output.logits.float()
         values = self.value_head(output.decoder_hidden_states[-1].float())[..., 0]
-        return token_logprobs(logits, decoder_ids[:, 1:]), values, token_entropy(logits) if entropy else None
+        return Scored(token_logprobs(logits, decoder_ids[:, 1:]), values, logits)
 
     @torch.no_grad()
     def reference_logprobs(self, rollout: Rollout) -> torch.Tensor:
         """(B, T) what the reference model gives the rollout's tokens; zero where the mask is False."""
         with self.as_reference():
-            return self(rollout.prompt_ids, rollout.prompt_mask, rollout.decoder_ids)[0] * rollout.mask
+            return self(rollout.prompt_ids, rollout.prompt_mask, rollout.decoder_ids).logprobs * rollout.mask
 
     @torch.no_grad()
     def sample(self, prompt_ids, prompt_mask, max_new_tokens: int, generator: torch.Generator | None = None) -> Rollout:
@@ -114,18 +136,25 @@ class Policy(nn.Module):
 
         Log-probabilities and values are kept as they arise; training needs no second look at what was written.
         """
-        config = self.backbone.config
-        encoded = BaseModelOutput(self.backbone.get_encoder()(input_ids=prompt_ids, attention_mask=prompt_mask).last_hidden_state)
-        token = torch.full((len(prompt_ids), 1), config.decoder_start_token_id, device=self.device)
-        ids, found, alive, cache = [token], [], torch.ones(len(prompt_ids), dtype=torch.bool, device=self.device), None
-        while alive.any() and len(found) < max_new_tokens:
-            output = self.backbone(encoder_outputs=encoded, attention_mask=prompt_mask, decoder_input_ids=token, past_key_values=cache,
-                                   use_cache=True, output_hidden_states=True)
+        config, count = self.backbone.config, len(prompt_ids)
+        states = self.backbone.get_encoder()(input_ids=prompt_ids, attention_mask=prompt_mask).last_hidden_state
+        ids = torch.full((count, 1 + max_new_tokens), config.pad_token_id, device=self.device)
+        ids[:, 0] = config.decoder_start_token_id
+        logprobs, values = torch.zeros(2, count, max_new_tokens, device=self.device)
+        mask = torch.zeros(count, max_new_tokens, dtype=torch.bool, device=self.device)
+        rows, attended, cache = torch.arange(count, device=self.device), prompt_mask, None      # those that have not ended yet
+        for t in range(max_new_tokens):
+            output = self.backbone(encoder_outputs=BaseModelOutput(states), attention_mask=attended, decoder_input_ids=ids[rows, t:t + 1],
+                                   past_key_values=cache, use_cache=True, output_hidden_states=True)
             logits, cache = output.logits[:, -1].float(), output.past_key_values
-            token = torch.multinomial(logits.softmax(-1), 1, generator=generator).masked_fill(~alive[:, None], config.pad_token_id)
-            value = self.value_head(output.decoder_hidden_states[-1][:, -1].float())[:, 0]
-            found.append((alive, token_logprobs(logits, token[:, 0]) * alive, value * alive))
-            ids.append(token)
-            alive = alive & (token[:, 0] != config.eos_token_id)
-        mask, logprobs, values = (torch.stack(columns, 1) for columns in zip(*found))
-        return Rollout(prompt_ids, prompt_mask, torch.cat(ids, 1), mask, logprobs, values)
+            drawn = torch.multinomial(logits.softmax(-1), 1, generator=generator)[:, 0]
+            ids[rows, t + 1], mask[rows, t], logprobs[rows, t] = drawn, True, token_logprobs(logits, drawn)
+            values[rows, t] = self.value_head(output.decoder_hidden_states[-1][:, -1].float())[:, 0]
+            going = drawn != config.eos_token_id
+            if not going.any():
+                break
+            if not going.all():
+                rows, states, attended = rows[going], states[going], attended[going]
+                cache.batch_select_indices(going.nonzero()[:, 0])
+        width = int(mask.sum(1).max())
+        return Rollout(prompt_ids, prompt_mask, ids[:, :1 + width], mask[:, :width], logprobs[:, :width], values[:, :width])

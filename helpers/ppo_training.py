@@ -13,8 +13,7 @@ from pathlib import Path
 
 import torch
 
-from helpers.generation import encode_prompts
-from helpers.policy import Policy, Rollout
+from helpers.policy import Policy, Rollout, encode_for_policy
 from helpers.ppo import (
     adapted_kl_coef,
     approximate_kl,
@@ -23,6 +22,7 @@ from helpers.ppo import (
     penalised_rewards,
     policy_loss,
     sequence_kl,
+    token_entropy,
     total_loss,
     value_loss,
     whiten,
@@ -141,10 +141,10 @@ def minibatch_loss(policy: Policy, experience: Experience, rows: torch.Tensor, c
     part = experience.rollout.rows(rows)
     width = part.mask.shape[1]
     mask, advantages, returns = (tensor[rows][:, :width] for tensor in (experience.mask, experience.advantages, experience.returns))
-    logprobs, values, entropy = policy(part.prompt_ids, part.prompt_mask, part.decoder_ids, entropy=True)
+    logprobs, values, logits = policy(part.prompt_ids, part.prompt_mask, part.decoder_ids)
     surrogate = policy_loss(logprobs, part.logprobs, advantages, mask, config.cliprange)
     critic = value_loss(values, part.values, returns, mask, config.cliprange_value)
-    entropy = masked_mean(entropy, mask)
+    entropy = masked_mean(token_entropy(logits if config.entropy_coef else logits.detach()), mask)
     loss = total_loss(surrogate.loss, critic.loss, entropy, config.vf_coef, config.entropy_coef)
     if not torch.isfinite(loss):
         raise PPOError(f"loss: {loss.item()} (policy {surrogate.loss.item()}, value {critic.loss.item()}); lower the learning rate, now {config.learning_rate:g}")
@@ -234,11 +234,9 @@ class PPOTrainer:
 
     def experience(self, prompts: Sequence[str]) -> tuple[Experience, list[str]]:
         """Completions of the prompts, judged and compared with the reference model, and their texts."""
-        ids = [torch.tensor(row) for row in encode_prompts(self.tokenizer, list(prompts))]
-        padded = torch.nn.utils.rnn.pad_sequence(ids, batch_first=True, padding_value=self.tokenizer.pad_token_id).to(self.policy.device)
-        mask = torch.nn.utils.rnn.pad_sequence([torch.ones_like(row) for row in ids], batch_first=True).to(self.policy.device)
-        rollout = self.policy.sample(padded, mask, self.config.max_new_tokens, self.generator)
-        texts = [text.strip() for text in self.tokenizer.batch_decode(rollout.decoder_ids, skip_special_tokens=True)]
+        ids, mask = encode_for_policy(self.tokenizer, prompts, self.policy.device)
+        rollout = self.policy.sample(ids, mask, self.config.max_new_tokens, self.generator)
+        texts = rollout.texts(self.tokenizer)
         scores = checked_scores(self.reward, prompts, texts).to(self.policy.device)
         return make_experience(rollout, self.policy.reference_logprobs(rollout), scores, self.config, self.kl_coef), texts
 

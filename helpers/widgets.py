@@ -11,9 +11,10 @@ import ipywidgets as widgets
 from IPython.display import display
 from matplotlib.figure import Figure
 
+from helpers.curves import plot_losses, plot_metrics
 from helpers.generation import generate
 from helpers.parameters import GenerationError
-from helpers.plots import plot_losses, plot_next_token
+from helpers.plots import plot_next_token
 from helpers.prompts import TEMPLATES, fit_prompt
 from helpers.sampling import next_token_logits, token_distribution
 from helpers.settings import PROFILES, default_profile
@@ -38,18 +39,32 @@ def png(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
-class LiveLosses:
-    """A picture of a run's losses that is drawn anew whenever it is called with them: the `listener` of `helpers.training.train`."""
+class LivePicture:
+    """A picture that is drawn anew whenever it is called with new numbers: a `listener` of trainings.
 
-    def __init__(self, name: str):
-        self.name, self.picture = name, None
+    Args:
+        draw: numbers -> figure.
+    """
 
-    def __call__(self, losses, validation_losses):
-        value = png(plot_losses({self.name: (losses, validation_losses)}))
+    def __init__(self, draw):
+        self.draw, self.picture = draw, None
+
+    def __call__(self, *numbers):
+        value = png(self.draw(*numbers))
         if self.picture is None:
             self.picture = widgets.Image(value=value, format="png")
             display(self.picture)
         self.picture.value = value
+
+
+def live_losses(name: str) -> LivePicture:
+    """The losses of a run while it goes on: the `listener` of `helpers.training.train`."""
+    return LivePicture(lambda losses, validation_losses: plot_losses({name: (losses, validation_losses)}))
+
+
+def live_metrics() -> LivePicture:
+    """All metrics of a PPO run while it goes on: the `listener` of `PPOTrainer.run`."""
+    return LivePicture(plot_metrics)
 
 
 def next_token_figure(logits, tokenizer, temperature: float, top_k: int, top_p: float, count: int = 12) -> Figure:

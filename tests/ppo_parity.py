@@ -20,7 +20,7 @@ from torch import nn
 from transformers import T5Config, T5ForConditionalGeneration
 
 from helpers.policy import Policy, Rollout
-from helpers.ppo import adapted_kl_coef, masked_mean
+from helpers.ppo import adapted_kl_coef, masked_mean, token_entropy
 from helpers.ppo_training import PPOConfig, make_experience, minibatch_loss, update
 
 FOLDER = Path(__file__).parent / "data" / "ppo"
@@ -98,11 +98,11 @@ def _compare_losses(recording, experience, worst):
         worst |= {f"{name}: {key}": abs(value - theirs[key]) for key, value in ours.items()}
     new = policies["loss_new_policy"]
     with torch.no_grad():
-        logprobs, values, entropy = new(arrays["input_ids"], arrays["attention_mask"], arrays["decoder_input_ids"], entropy=True)
+        logprobs, values, logits = new(arrays["input_ids"], arrays["attention_mask"], arrays["decoder_input_ids"])
     kept = experience.rollout.mask
     for name, tensor in (("new_logprobs", logprobs), ("new_values", values), ("new_ratio", (logprobs - arrays["logprobs"]).exp())):
         worst[name] = ((tensor - arrays[name]) * kept).abs().max().item()
-    worst["entropy of the new policy"] = abs(masked_mean(entropy, experience.mask).item() - recording.scalars["loss_new_policy"]["policy/entropy"])
+    worst["entropy of the new policy"] = abs(masked_mean(token_entropy(logits), experience.mask).item() - recording.scalars["loss_new_policy"]["policy/entropy"])
     _compare_gradients(recording, policies["loss_ratio_one"], worst)
 
 

@@ -1,4 +1,5 @@
 from collections import Counter
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -62,9 +63,41 @@ def adam_bytes(total, trainable, size):
     return 3 * trainable * size
 
 
+def token_rewards(score, logprobs, reference_logprobs, kl_coef):
+    rewards = [-kl_coef * (own - other) for own, other in zip(logprobs, reference_logprobs)]
+    rewards[-1] += score
+    return rewards
+
+
+def advantages(rewards, values, gamma, lam):
+    found, running, following = [], 0.0, 0.0
+    for reward, value in zip(reversed(rewards), reversed(values)):
+        running = reward + gamma * following - value + gamma * lam * running
+        following = value
+        found.append(running)
+    return found[::-1]
+
+
+def clipped_loss(ratio, advantage, cliprange):
+    return max(-advantage * ratio, -advantage * min(max(ratio, 1 - cliprange), 1 + cliprange))
+
+
+def whitened(values, mask):
+    kept = values[mask == 1]
+    return np.where(mask == 1, (values - kept.mean()) / kept.std(ddof=1), 0.0)
+
+
+def harmless_index(id2label):
+    return next(index for index, name in id2label.items() if name == "nothate")
+
+
+def pairs_of(ranked):
+    return [(better, worse) for place, better in enumerate(ranked) for worse in ranked[place + 1:]]
+
+
 SOLUTIONS = {function.__name__: function for function in (
     clipped_precision, tempered_softmax, nucleus, longest_common_subsequence, exemplars_that_fit, bootstrap_interval,
-    padded_labels, masked_cross_entropy, trainable_share, lora_forward, merged_weight, adam_bytes)}
+    padded_labels, masked_cross_entropy, trainable_share, lora_forward, merged_weight, adam_bytes, token_rewards, advantages, clipped_loss, whitened, harmless_index, pairs_of)}
 
 
 def unsafe_softmax(logits, temperature):
@@ -96,6 +129,18 @@ def merges_in_place(weight, a, b, alpha):
 
 
 MISTAKES = [
+    ("token_rewards", lambda score, logprobs, reference, kl_coef: [score - kl_coef * (a - b) for a, b in zip(logprobs, reference)], "added to the last token"),
+    ("token_rewards", lambda score, logprobs, reference, kl_coef: score, "expected a list of numbers"),
+    ("advantages", lambda rewards, values, gamma, lam: [reward - value for reward, value in zip(rewards, values)], "go backwards"),
+    ("clipped_loss", lambda ratio, advantage, cliprange: -advantage * min(max(ratio, 1 - cliprange), 1 + cliprange), "larger of two losses"),
+    ("clipped_loss", lambda ratio, advantage, cliprange: -clipped_loss(ratio, advantage, cliprange), "your function gives"),
+    ("whitened", lambda values, mask: (values - values.mean()) / values.std(ddof=1), "the rest becomes 0"),
+    ("whitened", lambda values, mask: np.where(mask == 1, (values - values[mask == 1].mean()) / values[mask == 1].std(), 0), "divide by n − 1"),
+    ("harmless_index", lambda labels: 0, "find the name"),
+    ("harmless_index", lambda labels: next(index for index, name in labels.items() if "hate" in name), "is a part of it"),
+    ("pairs_of", lambda ranked: list(pairwise(ranked)), "expected 3 pairs"),
+    ("pairs_of", lambda ranked: [(worse, better) for better, worse in pairs_of(ranked)], "the better one comes first"),
+    ("pairs_of", lambda ranked: 3, "expected a list of pairs"),
     ("padded_labels", lambda rows: [row + [0] * (max(map(len, rows)) - len(row)) for row in rows], "must not count in the loss"),
     ("padded_labels", lambda rows: [[label or -100 for label in row] for row in padded_labels(rows).tolist()], "a 0 inside is a token"),
     ("padded_labels", lambda rows: rows, "expected [[5, 6, 1], [7, 1, -100]]"),

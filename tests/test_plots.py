@@ -2,6 +2,7 @@ import matplotlib.pyplot as plt
 import pytest
 from matplotlib.colors import to_hex
 
+from helpers.curves import plot_losses, plot_metrics, plot_series
 from helpers.plots import (
     COLOURS,
     GREY,
@@ -9,11 +10,9 @@ from helpers.plots import (
     colour_of,
     plot_against,
     plot_intervals,
-    plot_losses,
     plot_next_token,
     plot_prices,
     plot_samples,
-    plot_series,
     plot_tradeoff,
     plot_window,
 )
@@ -121,3 +120,12 @@ def test_a_tradeoff_has_a_cross_for_each_point_and_joins_what_belongs_together()
     assert labels(axes) == ["full 1", "full 2"] and len(axes.lines) == 7
     assert list(axes.lines[0].get_xdata()) == [0.0, 0.2] and list(axes.lines[1].get_ydata()) == [0.4, 0.6]
     assert list(axes.lines[-1].get_xdata()) == [0.1, 0.3] and axes.lines[-1].get_linestyle() == ":"
+
+
+def test_every_metric_has_a_panel_of_its_own_over_steps():
+    figure = plot_metrics([{"score": 0.0, "kl": 0.1, "update_kl": 0.2}, {"score": 1.0, "kl": 0.3, "update_kl": 0.1}], columns=2)
+    shown = [axes for axes in figure.axes if axes.get_visible()]
+    assert [axes.get_title(loc="left") for axes in shown] == ["score", "kl", "update kl"]
+    assert list(shown[1].lines[0].get_xdata()) == [1, 2] and list(shown[1].lines[0].get_ydata()) == [0.1, 0.3]
+    with pytest.raises(ValueError, match="history: is empty"):
+        plot_metrics([])

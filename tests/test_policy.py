@@ -2,13 +2,16 @@
 
 import copy
 
+import numpy as np
 import pytest
 import torch
 
+from helpers.alignment import evaluate_policy
 from helpers.methods import ATTENTION, adapt, lora
 from helpers.policy import Policy
 from helpers.ppo import sequence_kl
 from helpers.runs import fingerprint
+from helpers.settings import load_settings
 from tests.conftest import DIALOGUES
 from tests.training_cases import with_dropout
 
@@ -36,10 +39,10 @@ def drawn(policy, batch, seed=0, most=16):
 def test_what_the_rollout_noted_is_what_a_second_look_gives(policy, batch):
     rollout = drawn(policy, batch)
     with torch.no_grad():
-        logprobs, values, entropy = policy(rollout.prompt_ids, rollout.prompt_mask, rollout.decoder_ids, entropy=True)
+        logprobs, values, logits = policy(rollout.prompt_ids, rollout.prompt_mask, rollout.decoder_ids)
     assert torch.allclose(logprobs * rollout.mask, rollout.logprobs, atol=1e-4)
     assert torch.allclose(values * rollout.mask, rollout.values, atol=1e-4) and rollout.values.any()
-    assert (entropy[rollout.mask] > 0).all() and rollout.decoder_ids.shape[1] == rollout.mask.shape[1] + 1
+    assert logits.shape[:2] == rollout.mask.shape and rollout.decoder_ids.shape[1] == rollout.mask.shape[1] + 1
 
 
 def test_a_mask_ends_with_the_end_token_and_padding_follows(policy, batch, tiny_tokenizer):
@@ -107,3 +110,21 @@ def test_some_rows_are_scored_as_among_all(policy, batch):
     with torch.no_grad():
         logprobs = policy(part.prompt_ids, part.prompt_mask, part.decoder_ids)[0]
     assert torch.allclose(logprobs * part.mask, rollout.logprobs[[3, 1], :part.mask.shape[1]], atol=1e-4)
+
+
+def test_an_evaluation_repeats_with_its_seed_and_judges_the_completion_alone(policy, tiny_tokenizer):
+    rows = [{"dialogue": text, "summaries": ["He eats sweets.", "Two copies."]} for text in DIALOGUES]
+    settings = load_settings("pocket", generation_batch_size=4, max_new_tokens=8)
+    heard = []
+
+    class Reward:
+        def __call__(self, texts):
+            heard.extend(texts)
+            return torch.arange(float(len(texts)))
+
+        def toxicity(self, texts):
+            return np.zeros(len(texts))
+    one, same, other = (evaluate_policy(policy, tiny_tokenizer, rows, Reward(), settings, seed=seed, show_progress=False) for seed in (1, 1, 2))
+    assert one.completions == same.completions != other.completions and np.array_equal(one.kl, same.kl)
+    assert all(len(values) == 6 for values in vars(one).values()) and (one.tokens <= 8).all() and set(one.completions) <= set(heard)
+    assert not any(dialogue in text for text in heard for dialogue in DIALOGUES)

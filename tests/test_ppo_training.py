@@ -130,3 +130,8 @@ def test_prompts_come_once_each_before_any_comes_again(tiny_model, tiny_tokenize
     trainer = tiny_trainer(tiny_model, tiny_tokenizer, batch_size=3, mini_batch_size=3, reward=Brevity())
     drawn = [prompt for _ in range(4) for prompt in trainer.draw()]
     assert len(set(drawn[:6])) == 6 and sorted(drawn[:6]) == sorted(drawn[6:])
+
+
+def test_an_entropy_bonus_keeps_the_policy_undecided(tiny_model, tiny_tokenizer):
+    plain, bonus = (tiny_trainer(tiny_model, tiny_tokenizer, entropy_coef=coef).run(20, show_progress=False).history for coef in (0.0, 1.0))
+    assert np.mean([step["entropy"] for step in bonus[-5:]]) > np.mean([step["entropy"] for step in plain[-5:]]) + 0.3

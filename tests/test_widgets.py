@@ -13,7 +13,8 @@ from helpers.widgets import (
     TEMPERATURES,
     TOP_K,
     TOP_P,
-    LiveLosses,
+    live_losses,
+    live_metrics,
     next_token_explorer,
     next_token_figure,
     playground,
@@ -174,8 +175,17 @@ def test_png_is_a_picture(tiny_model, tiny_tokenizer, dialogues):
 def test_live_losses_are_one_picture_that_changes(monkeypatch):
     shown = []
     monkeypatch.setattr(helpers.widgets, "display", shown.append)
-    live = LiveLosses("lora")
+    live = live_losses("lora")
     live([[1, 3.0]], [])
     first = bytes(live.picture.value)
     live([[1, 3.0], [2, 1.0]], [[2, 1.5]])
     assert shown == [live.picture] and first.startswith(PNG) and bytes(live.picture.value).startswith(PNG) and bytes(live.picture.value) != first
+
+
+def test_live_metrics_take_the_history_of_ppo(monkeypatch):
+    shown = []
+    monkeypatch.setattr(helpers.widgets, "display", shown.append)
+    live = live_metrics()
+    for steps in (1, 2):
+        live([{"score": 0.1 * step, "kl": step} for step in range(steps)])
+    assert len(shown) == 1 and bytes(shown[0].value).startswith(PNG)

@@ -1,0 +1,77 @@
+"""Curves: what changes over steps or sizes, losses and metrics of trainings among it; drawn only, computed elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+from matplotlib.figure import Figure
+
+from helpers.plots import BLUE, bare, colour_of, draw_levels, finished
+
+
+def plot_losses(losses: Mapping, title: str = "") -> Figure:
+    """Loss curves, one colour a run: training as a thin line, validation as dots on a thick one.
+
+    Args:
+        losses: name -> (training, validation), each a list of [step, nats per token]; either may be empty.
+    """
+    figure, axes = plt.subplots(figsize=(7.5, 3.2), layout="constrained")
+    for name, (training, validation) in losses.items():
+        if training:
+            axes.plot(*zip(*training), color=colour_of(name), linewidth=0.8, alpha=0.6)
+        if validation:
+            axes.plot(*zip(*validation), "o-", color=colour_of(name), linewidth=2)
+        if validation or training:
+            axes.annotate(name, (validation or training)[-1], xytext=(8, 0), textcoords="offset points", va="center",
+                          color=colour_of(name))
+    axes.margins(x=0.12)
+    axes.set_ylim(bottom=0)
+    return finished(figure, axes, "step (thin: training, dots: validation)", "loss in nats a token", title=title)
+
+
+def plot_series(x: Sequence[float], series: Mapping, xlabel: str, ylabel: str, level: Mapping | None = None) -> Figure:
+    """Several things measured at the same places, in one panel: a line with a band each; the places on a logarithmic axis.
+
+    Args:
+        x: places above 0; series: name -> list of `Interval`, one for each place.
+        level: name -> number: dashed lines for comparison.
+    """
+    figure, axes = plt.subplots(figsize=(7.5, 3.4), layout="constrained")
+    for name, intervals in series.items():
+        colour = colour_of(name)
+        axes.plot(x, [interval.estimate for interval in intervals], "o-", color=colour)
+        axes.fill_between(x, [interval.low for interval in intervals], [interval.high for interval in intervals], color=colour, alpha=0.2)
+        axes.annotate(name, (x[-1], intervals[-1].estimate), xytext=(8, 0), textcoords="offset points", va="center", color=colour)
+    draw_levels(axes, level)
+    axes.set_xscale("log")
+    axes.set_xticks(list(x), [f"{place:,}" for place in x])
+    axes.minorticks_off()
+    axes.margins(x=0.14)
+    return finished(figure, axes, xlabel, ylabel)
+
+
+def plot_metrics(history: Sequence[Mapping], columns: int = 4) -> Figure:
+    """Every metric of a run in a small panel of its own, over steps.
+
+    Args:
+        history: one mapping of name -> number for each step, all with the same names.
+    Raises:
+        ValueError: no steps yet.
+    """
+    if not history:
+        raise ValueError("history: is empty; there is nothing to draw before the first step")
+    names = list(history[0])
+    lines = -(-len(names) // columns)
+    figure, panels = plt.subplots(lines, columns, figsize=(10.5, 1.75 * lines), sharex=True, layout="constrained", squeeze=False)
+    for number, axes in enumerate(panels.flat):
+        if number >= len(names):
+            axes.set_visible(False)
+            continue
+        axes.plot(range(1, len(history) + 1), [step[names[number]] for step in history], ".-", color=BLUE, linewidth=1, markersize=3)
+        axes.set_title(names[number].replace("_", " "), loc="left", fontsize=9)
+        axes.tick_params(labelsize=8)
+        bare(axes)
+    figure.supxlabel("step", fontsize=9)
+    plt.close(figure)
+    return figure
