@@ -13,18 +13,12 @@ CLAIMS_MIME = "application/vnd.labkit.claims+json"
 
 @dataclass(frozen=True)
 class Claim:
-    """One sentence that can be true or false, and the value that decides it.
-
-    A `goal` is not claimed yet: it is shown with whether it is reached, and never asserted.
-    """
+    """One sentence that can be true or false, and the value that decides it."""
     text: str
     value: object
     holds: bool
-    goal: bool = False
 
     def verdict(self) -> str:
-        if self.goal:
-            return "goal, reached" if self.holds else "goal, not reached yet"
         return "holds" if self.holds else "DOES NOT HOLD"
 
 
@@ -40,9 +34,9 @@ def checkpoint(settings, *claims: Claim):
     rows = [(claim.text, str(claim.value), claim.verdict()) for claim in claims]
     caption = ("asserted" if asserted else
                f"measured, not asserted: {settings.profile} with this model and data has no published claim to hold it to")
-    display({CLAIMS_MIME: [{"claim": claim.text, "value": str(claim.value), "holds": bool(claim.holds) if asserted and not claim.goal else None}
+    display({CLAIMS_MIME: [{"claim": claim.text, "value": str(claim.value), "holds": bool(claim.holds) if asserted else None}
                            for claim in claims],
              "text/html": table(("claim", "measured", caption), rows).data,
              "text/plain": "\n".join(" | ".join(row) for row in rows)}, raw=True)
-    failed = [f"{claim.text} (measured: {claim.value})" for claim in claims if not (claim.holds or claim.goal)]
+    failed = [f"{claim.text} (measured: {claim.value})" for claim in claims if not claim.holds]
     assert not (asserted and failed), "Checkpoint: " + "; ".join(failed)
