@@ -112,6 +112,10 @@ class Bench:
         return {"rouge": {metric: [round(float(value), 4) for value in outcome.per_dialogue(metric)] for metric in ("rouge1", "rougeL")},
                 "answered": [int(value) for value in answered_exactly(self.test_tasks, model, self.tokenizer, self.settings)]}
 
+    def base(self) -> dict:
+        """What is known before any training: the scores of the base model, and which tasks were answered."""
+        return self.scores(self.model) | {"tasks": [{"id": task["id"], "task": task["task"]} for task in self.test_tasks]}
+
     def measure(self, point: Point, folder: Path) -> dict:
         """Trains one point and scores it; its weights are deleted afterwards."""
         settings = replace(self.settings, seed=point.seed)
@@ -129,7 +133,7 @@ def run_sweep(chosen: Sequence[Point], bench: Bench, results: Path, work: Path):
     results.mkdir(parents=True, exist_ok=True)
     base = results / "base.json"
     if not base.exists():
-        write_json(base, bench.scores(bench.model) | {"tasks": [{"id": task["id"], "task": task["task"]} for task in bench.test_tasks]})
+        write_json(base, bench.base())
     for point in progress(chosen, desc="sweep", unit="run"):
         path = results / f"{point.name}.json"
         if not path.exists():
