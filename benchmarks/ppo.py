@@ -22,7 +22,7 @@ from benchmarks._measuring import machine, peak_bytes, print_table, seconds
 from helpers.cpu import prepare_for_cpu
 from helpers.methods import ATTENTION, lora
 from helpers.policy import Policy
-from helpers.ppo_training import PPOConfig, make_experience, update
+from helpers.ppo_updates import PPOConfig, make_experience, update
 from helpers.shapes import untrained
 
 BATCH, PROMPT_TOKENS, NEW_TOKENS = 16, 200, 50
