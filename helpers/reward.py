@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Sequence
 
 import numpy as np
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
-
-logger = logging.getLogger(__name__)
 
 HARMLESS = ("nothate", "not_hate", "non_hate", "not_toxic", "non_toxic", "nontoxic", "neutral", "polite", "clean")
 

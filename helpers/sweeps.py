@@ -47,11 +47,11 @@ class Point:
     @property
     def name(self) -> str:
         """What its file is called."""
-        adapter = ""
+        parts, options = [self.method.kind], self.method.options
         if self.method.kind == "lora":
-            targets = self.method.options["target_modules"]
-            adapter = f"-r{self.method.options['r']}" + ("" if targets == list(LINEAR) else "-" + "+".join(targets))
-        return f"{self.method.kind}{adapter}-lr{self.method.learning_rate:g}-n{self.rows}{'-mixed' if self.mixed else ''}{f'-{self.steps}steps' if self.steps else ''}-s{self.seed}"
+            parts += [f"r{options['r']}", *(["+".join(options["target_modules"])] if options["target_modules"] != list(LINEAR) else [])]
+        parts += [f"lr{self.method.learning_rate:g}", f"n{self.rows}", *(["mixed"] if self.mixed else []), *([f"{self.steps}steps"] if self.steps else [])]
+        return "-".join([*parts, f"s{self.seed}"])
 
 
 def points(only: str | None = None) -> list[Point]:
