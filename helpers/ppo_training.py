@@ -137,7 +137,7 @@ class PPOTrainer:
             while len(self.history) < steps and not stopped:
                 self.history.append(metrics := self.step())
                 bar.update(1)
-                bar.set_postfix({name: f"{metrics[name]:.3f}" for name in ("score", "kl", "entropy")})
+                bar.set_postfix({name: f"{metrics[name]:.3f}" for name in ("score", "kl", "entropy")}, refresh=False)
                 if listener:
                     listener(self.history)
                 if self.config.max_kl is not None and metrics["kl"] > self.config.max_kl:

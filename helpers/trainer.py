@@ -51,7 +51,7 @@ class Watch(TrainerCallback):
     def on_log(self, args, state, control, logs=None, **_):
         shown = {short: f"{logs[name]:.3f}" for name, short in (("loss", "loss"), ("eval_loss", "validation")) if name in logs}
         if shown:
-            self.bar.set_postfix(shown | {"tokens/s": f"{self.trainer.tokens / self.seconds():,.0f}"})
+            self.bar.set_postfix(shown | {"tokens/s": f"{self.trainer.tokens / self.seconds():,.0f}"}, refresh=False)
             if self.listener:
                 self.listener(losses(state.log_history, "loss"), losses(state.log_history, "eval_loss"))
 

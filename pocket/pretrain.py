@@ -288,5 +288,5 @@ class Pretraining:
             self.log.append({"pool": self.done, "seconds": round(self.seconds), "tokens": self.tokens,
                              "loss": round(loss, 4), **(self.probe() if self.done % 4 == 0 or self.done == total else {})})
             self._save()
-            bar.set_postfix(self.log[-1])
+            bar.set_postfix(self.log[-1], refresh=False)
         return self.model.eval()
