@@ -1,134 +1,29 @@
-"""Sweeps: fine-tuning over methods, ranks, layers, rates, steps, amounts of data and mixtures; each point's scores are kept in a file of its own.
+"""Sweeps: many runs of one experiment, each kept in a file of its own, so that a stopped sweep goes on and labs read the results.
 
-python -m helpers.sweeps [--only methods|ranks|targets|amounts|steps|rates|mixtures] [--part 1/2] [--results FOLDER]
-
-Points that have a file are skipped: a stopped sweep goes on where it was.
+A sweep gives two things: *points*, each with a `name`, and a *bench* with `base()` -> dict, what is known before any run, and
+`measure(point, work)` -> dict, one run, whose checkpoints go to the folder `work` until it is done.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import random
-import shutil
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
-
-from helpers.data import load_dialogues, load_tasks
-from helpers.experiments import answered_exactly, by_part, run_condition
-from helpers.methods import ATTENTION, FEED_FORWARD, LINEAR, Method, full, ia3, lora, prompt_tuning
-from helpers.models import load_seq2seq
-from helpers.pairs import encode_pairs, summary_pairs
 from helpers.progress import progress
 from helpers.runs import write_json
-from helpers.settings import load_settings, seed_everything
-from helpers.training import train
 
-RESULTS = Path(__file__).resolve().parent.parent / "labs" / "results" / "finetuning"
+RESULTS = Path(__file__).resolve().parent.parent / "labs" / "results"
 SEEDS = (1, 2, 3)
-RANKS, AMOUNTS = (1, 4, 8, 16, 64), (100, 300, 1000, 2500)
-RATES = {"full": (1e-4, 5e-4, 2e-3), "lora": (1e-3, 4e-3, 8e-3)}
-LONGER = 600        # steps, twice as many as usual
-TARGETS = {"queries and values": ATTENTION, "feed-forward": FEED_FORWARD, "all linear": LINEAR}
 
 
-@dataclass(frozen=True)
-class Point:
-    """One training run of a sweep: a method on so many training dialogues, other tasks mixed in or not, a seed, steps (None: the profile's)."""
-    method: Method
-    rows: int
-    mixed: bool
-    seed: int
-    steps: int | None = None
-
-    @property
-    def name(self) -> str:
-        """What its file is called."""
-        parts, options = [self.method.kind], self.method.options
-        if self.method.kind == "lora":
-            parts += [f"r{options['r']}", *(["+".join(options["target_modules"])] if options["target_modules"] != list(LINEAR) else [])]
-        parts += [f"lr{self.method.learning_rate:g}", f"n{self.rows}", *(["mixed"] if self.mixed else []), *([f"{self.steps}steps"] if self.steps else [])]
-        return "-".join([*parts, f"s{self.seed}"])
+def each_once(sweeps: Iterable[Sequence]) -> list:
+    """The points of several sweeps; those that share their name count once."""
+    return list({point.name: point for points in sweeps for point in points}.values())
 
 
-def points(only: str | None = None) -> list[Point]:
-    """The points of one sweep or of all, each once."""
-    most = AMOUNTS[-1]
-    sweeps = {
-        "methods": [(method, most, False) for method in (full(), lora(), prompt_tuning(), ia3())],
-        "ranks": [(lora(rank), most, False) for rank in RANKS],
-        "targets": [(lora(targets=targets), most, False) for targets in TARGETS.values()],
-        "amounts": [(full(), rows, False) for rows in AMOUNTS],
-        "steps": [(method, most, False, steps) for method in (full(), lora()) for steps in (None, LONGER)],
-        "rates": [(full(rate), most, False) for rate in RATES["full"]] + [(lora(learning_rate=rate), most, False) for rate in RATES["lora"]],
-        "mixtures": [(method, most, True) for method in (full(), lora())]}
-    if only not in (None, *sweeps):
-        raise ValueError(f"only: {only!r} is not one of {', '.join(sweeps)}")
-    chosen = {point.name: point for name, found in sweeps.items() if only in (None, name) for method, rows, mixed, *steps in found
-              for point in (Point(method, rows, mixed, seed, *steps) for seed in SEEDS)}
-    return list(chosen.values())
-
-
-def training_texts(train_rows: Sequence, tasks: Sequence, rows: int, mixed: bool, seed: int) -> tuple[list[str], list[str]]:
-    """(prompts, completions): summaries of `rows` dialogues drawn by the seed, smaller draws within larger ones.
-
-    With `mixed` every summary is followed by one other task about the drawn dialogues (multi-task tuning).
-    """
-    rng = random.Random(f"amounts|{seed}")
-    drawn = rng.sample(list(train_rows), len(train_rows))[:rows]
-    prompts, completions = summary_pairs(drawn)
-    if mixed:
-        ids = {row["id"] for row in drawn}
-        others = rng.sample(sorted((task for task in tasks if task["id"] in ids), key=lambda task: (task["id"], task["prompt"])), len(drawn))
-        prompts, completions = prompts + [task["prompt"] for task in others], completions + [task["answer"] for task in others]
-    return prompts, completions
-
-
-class Bench:
-    """What all points share: the base model, the data, the test dialogues and the tasks about them."""
-
-    def __init__(self, settings):
-        self.settings = settings
-        self.tokenizer, self.model = load_seq2seq(settings)
-        data = load_dialogues(settings)
-        parts = by_part(data["test"])
-        self.part = next(iter(parts))
-        self.train, self.validation = list(data["train"]), list(data["validation"])
-        self.test = parts[self.part][:settings.test_rows]
-        ids, tasks = {row["id"] for row in self.test}, list(load_tasks(settings))
-        self.train_tasks = [task for task in tasks if task["part"] == "train"]
-        self.test_tasks = [task for task in tasks if task["id"] in ids]
-
-    def encode(self, prompts, completions):
-        """The texts as pairs within this profile's limits."""
-        return encode_pairs(prompts, completions, self.tokenizer, self.settings.max_prompt_tokens, self.settings.max_new_tokens)
-
-    def scores(self, model, name="") -> dict:
-        """ROUGE of each test dialogue and whether each task was answered exactly, as numbers that fit into a file."""
-        outcome = run_condition(name, model, self.tokenizer, self.settings, self.test)
-        return {"rouge": {metric: [round(float(value), 4) for value in outcome.per_dialogue(metric)] for metric in ("rouge1", "rougeL")},
-                "answered": [int(value) for value in answered_exactly(self.test_tasks, model, self.tokenizer, self.settings)]}
-
-    def base(self) -> dict:
-        """What is known before any training: the scores of the base model, and which tasks were answered."""
-        return self.scores(self.model) | {"tasks": [{"id": task["id"], "task": task["task"]} for task in self.test_tasks]}
-
-    def measure(self, point: Point, folder: Path) -> dict:
-        """Trains one point and scores it; its weights are deleted afterwards."""
-        settings = replace(self.settings, seed=point.seed)
-        seed_everything(settings)
-        pairs = self.encode(*training_texts(self.train, self.train_tasks, point.rows, point.mixed, point.seed))
-        run = train(self.model, self.tokenizer, pairs, self.encode(*summary_pairs(self.validation[:100])), point.method, settings, folder,
-                    name=point.name, steps=point.steps)
-        found = {"point": asdict(point), "record": asdict(run.record)} | self.scores(run.model, point.name)
-        shutil.rmtree(run.folder)
-        return found
-
-
-def run_sweep(chosen: Sequence[Point], bench: Bench, results: Path, work: Path):
+def run_sweep(chosen: Sequence, bench, results: Path, work: Path):
     """Measures the points that have no file in `results` yet; each file is written whole or not at all."""
     results.mkdir(parents=True, exist_ok=True)
     base = results / "base.json"
@@ -140,31 +35,27 @@ def run_sweep(chosen: Sequence[Point], bench: Bench, results: Path, work: Path):
             write_json(path, bench.measure(point, work))
 
 
-def load_results(results: Path = RESULTS) -> dict[str, dict]:
-    """Point's name -> what was measured, and "base" for the model before training.
+class Results(dict):
+    """Point's name -> what was measured, and "base" for what was known before; a missing one names the command that makes it."""
+
+    def __init__(self, found: Mapping, command: str):
+        super().__init__(found)
+        self.command = command
+
+    def __missing__(self, name):
+        raise KeyError(f"{name}.json is not among the results; make it with: {self.command}")
+
+
+def load_results(folder: Path, command: str) -> Results:
+    """What a sweep has left in `folder`; `command` is what makes it.
 
     Raises:
         FileNotFoundError: nothing was measured yet; the message names the command.
     """
-    found = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(Path(results).glob("*.json"))}
+    found = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(Path(folder).glob("*.json"))}
     if not found:
-        raise FileNotFoundError(f"{results}: holds no results; make them with: python -m helpers.sweeps")
-    return found
-
-
-def over_seeds(results: dict, method: Method, rows: int = AMOUNTS[-1], mixed: bool = False, steps: int | None = None, metric: str = "rouge1") -> np.ndarray:
-    """(N,) mean over the seeds of a point: ROUGE of each test dialogue, or with metric "answered" each task's exact answers.
-
-    Raises:
-        KeyError: a seed was not measured; the message names the file and the command.
-    """
-    found = []
-    for seed in SEEDS:
-        name = Point(method, rows, mixed, seed, steps).name
-        if name not in results:
-            raise KeyError(f"{name}.json is not among the results; make it with: python -m helpers.sweeps")
-        found.append(results[name]["answered"] if metric == "answered" else results[name]["rouge"][metric])
-    return np.mean(found, axis=0)
+        raise FileNotFoundError(f"{folder}: holds no results; make them with: {command}")
+    return Results(found, command)
 
 
 def _part(text):
@@ -175,17 +66,19 @@ def _part(text):
     return int(number), int(parts)
 
 
-def main(arguments=None):
-    """The command line: measures the chosen points that are missing."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--only", choices=("methods", "ranks", "targets", "amounts", "steps", "rates", "mixtures"), help="one sweep alone")
+def command_line(description: str, sweeps: Mapping[str, Sequence], bench: Callable, results: Path, arguments=None):
+    """Measures the chosen points that are missing, as the command line says.
+
+    Args:
+        sweeps: name -> points; bench: makes the bench, given the folder of checkpoints.
+        results: where the scores go unless --results says otherwise; arguments: the command line's unless given.
+    """
+    parser = argparse.ArgumentParser(description=description)
+    parser.add_argument("--only", choices=tuple(sweeps), help="one sweep alone")
     parser.add_argument("--part", type=_part, default=(1, 1), help="every n-th point only, to share the work between processes or machines")
-    parser.add_argument("--results", type=Path, default=RESULTS, help="where the scores go")
+    parser.add_argument("--results", type=Path, default=results, help="where the scores go")
     parser.add_argument("--work", type=Path, default=Path("build") / "sweeps", help="checkpoints of the run in progress")
     chosen = parser.parse_args(arguments)
     number, parts = chosen.part
-    run_sweep(points(chosen.only)[number - 1::parts], Bench(load_settings()), chosen.results, chosen.work)
-
-
-if __name__ == "__main__":
-    main()
+    points = each_once([sweeps[chosen.only]] if chosen.only else sweeps.values())
+    run_sweep(points[number - 1::parts], bench(chosen.work), chosen.results, chosen.work)

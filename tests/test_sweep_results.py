@@ -3,17 +3,18 @@
 import numpy as np
 import pytest
 
+from helpers.finetuning_sweep import COMMAND, FOLDER, Bench, points, sweeps
 from helpers.models import load_seq2seq
 from helpers.runs import fingerprint
 from helpers.settings import load_settings
-from helpers.sweeps import Bench, load_results, points
+from helpers.sweeps import load_results
 
 TOLERANCE = 0.03      # of the mean ROUGE-1: other processors and numbers of threads round otherwise, and training amplifies it
 
 
 @pytest.fixture(scope="module")
 def results():
-    return load_results()
+    return load_results(FOLDER, COMMAND)
 
 
 def test_every_point_is_there_and_has_all_scores(results):
@@ -35,7 +36,7 @@ def test_they_belong_to_the_shipped_model_and_settings(results):
 
 
 def test_a_point_measured_again_gives_what_is_kept(results, tmp_path):
-    point = points("amounts")[0]
+    point = sweeps()["amounts"][0]
     again = Bench(load_settings("pocket")).measure(point, tmp_path)
     kept = results[point.name]
     assert point.rows == 100 and kept["point"]["rows"] == 100
