@@ -18,14 +18,14 @@ from helpers.reward import judged_toxicity
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What a policy says of N dialogues, one sampled completion each; all arrays (N,).
+    """What a policy says of N dialogues, D sampled completions each; all arrays (D, N).
 
     Attributes:
-        completions: the texts. judged: toxicity by the independent judge; toxicity: by the reward model; both of the completion alone, in [0, 1].
-        reward: what PPO was given. rougeL: against the references, the best counts. kl: to the reference model, nats a completion.
-        tokens: of each completion, end token included.
+        completions: D lists of N texts. judged: toxicity by the independent judge; toxicity: by the reward model; both of the completion
+            alone, in [0, 1]. reward: what PPO was given. rougeL: against the references, the best counts. kl: to the reference model,
+            nats a completion. tokens: of each completion, end token included.
     """
-    completions: list[str]
+    completions: list[list[str]]
     judged: np.ndarray
     toxicity: np.ndarray
     reward: np.ndarray
@@ -33,26 +33,30 @@ class Evaluation:
     kl: np.ndarray
     tokens: np.ndarray
 
+    def per_dialogue(self, field: str) -> np.ndarray:
+        """(N,) mean over the draws: what is independent from one dialogue to the next, for paired intervals."""
+        return getattr(self, field).mean(0)
 
-def evaluate_policy(policy: Policy, tokenizer, rows: Sequence, reward, settings, references: str = "summaries", seed: int | None = None,
-                    show_progress: bool = True) -> Evaluation:
-    """Samples one completion for each dialogue and measures it. The same policy with the same seed says the same.
+
+def evaluate_policy(policy: Policy, tokenizer, rows: Sequence, reward, settings, references: str = "summaries", show_progress: bool = True) -> Evaluation:
+    """Samples `settings.draws` completions for each dialogue and measures them. The same policy with the same seed says the same.
 
     Args:
         rows: N dialogues; `references` names the field with a text or a list of texts to compare with.
-        reward: a `ClassifierReward`. seed: the settings' without one.
+        reward: a `ClassifierReward`.
     """
-    generator = torch.Generator(policy.device).manual_seed(settings.seed if seed is None else seed)
-    texts, kls, lengths = [], [], []
-    prompts = [build_prompt(row["dialogue"]) for row in rows]
-    with progress(total=len(rows), desc="sampling", unit="dialogue", disable=not show_progress) as bar:
-        for start in range(0, len(rows), settings.generation_batch_size):
+    generator = torch.Generator(policy.device).manual_seed(settings.seed)
+    texts, kls, lengths, draws = [], [], [], settings.draws
+    prompts = [build_prompt(row["dialogue"]) for row in rows] * draws
+    with progress(total=len(prompts), desc="sampling", unit="completion", disable=not show_progress) as bar:
+        for start in range(0, len(prompts), settings.generation_batch_size):
             ids, mask = encode_for_policy(tokenizer, prompts[start:start + settings.generation_batch_size], policy.device)
             rollout = policy.sample(ids, mask, settings.max_new_tokens, generator)
             kls.append(sequence_kl(rollout.logprobs, policy.reference_logprobs(rollout), rollout.mask).cpu())
             lengths.append(rollout.mask.sum(1).cpu())
             texts += rollout.texts(tokenizer)
             bar.update(len(ids))
-    wanted = [[row[references]] if isinstance(row[references], str) else list(row[references]) for row in rows]
-    return Evaluation(texts, judged_toxicity(texts), reward.toxicity(texts), reward(texts).numpy(), rouge_per_dialogue(texts, wanted)["rougeL"],
-                      torch.cat(kls).numpy(), torch.cat(lengths).numpy())
+    wanted = [[row[references]] if isinstance(row[references], str) else list(row[references]) for row in rows] * draws
+    arrays = (judged_toxicity(texts), reward.toxicity(texts), reward(texts).numpy(), rouge_per_dialogue(texts, wanted)["rougeL"],
+              torch.cat(kls).numpy(), torch.cat(lengths).numpy())
+    return Evaluation([texts[draw * len(rows):(draw + 1) * len(rows)] for draw in range(draws)], *(array.reshape(draws, -1) for array in arrays))

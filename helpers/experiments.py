@@ -91,6 +91,12 @@ def by_part(split: Sequence) -> dict[str, list[dict]]:
     return parts
 
 
+def rude_rows(split: Sequence) -> list[dict]:
+    """The rows that the data set marks as rude; all of them where it marks none (only `pocket` does)."""
+    rows = list(split)
+    return [row for row in rows if row.get("rude")] or rows
+
+
 def load_task_rows(settings, part: str) -> list[dict]:
     """The other tasks about the dialogues of one part; none where the data set comes without tasks (only `pocket` has some)."""
     return [row for row in load_tasks(settings) if row["part"] == part] if has_tasks(settings) else []

@@ -44,11 +44,11 @@ def full(learning_rate: float = 5e-4) -> Method:
     return Method("full", learning_rate)
 
 
-def lora(rank: int = 8, targets: tuple[str, ...] = LINEAR, learning_rate: float = 4e-3, alpha: int | None = None) -> Method:
+def lora(rank: int = 8, targets: tuple[str, ...] = LINEAR, learning_rate: float = 4e-3, alpha: int | None = None, encoder: bool = True) -> Method:
     """Low-rank adaptation: W stays, W + (alpha/rank)·B·A is used, and only A (rank × in) and B (out × rank) are trained.
 
     Args:
-        targets: names of the linear layers, in encoder and decoder alike; all of them without a value.
+        targets: names of the linear layers; all of them without a value. encoder: False leaves the encoder as it is.
         alpha: None takes 6·√rank: with a scale of 6/√rank one learning rate suits all ranks (Kalajdzievski 2023, theorem 3.2).
     Raises:
         ValueError: rank below 1.
@@ -56,8 +56,8 @@ def lora(rank: int = 8, targets: tuple[str, ...] = LINEAR, learning_rate: float 
     """
     if rank < 1:
         raise ValueError(f"rank: {rank!r} is not a whole number of at least 1")
-    return Method("lora", learning_rate, {"r": rank, "lora_alpha": round(6 * rank**0.5) if alpha is None else alpha, "target_modules": list(targets),
-                                          "lora_dropout": 0.0})
+    options = {"r": rank, "lora_alpha": round(6 * rank**0.5) if alpha is None else alpha, "target_modules": list(targets), "lora_dropout": 0.0}
+    return Method("lora", learning_rate, options | ({} if encoder else {"exclude_modules": r"encoder\..*"}))
 
 
 def ia3(learning_rate: float = 1e-2) -> Method:

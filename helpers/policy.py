@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import torch
@@ -24,7 +24,7 @@ class Rollout:
     """Completions that a policy wrote, and what it thought of each token; B completions of at most T tokens.
 
     Attributes:
-        prompt_ids, prompt_mask: (B, S), padded on the right.
+        prompt_ids, prompt_mask: (B, S), padded on the right; states: (B, S, d) the encoder's, None where training changes the encoder.
         decoder_ids: (B, 1 + T): the start token and the completion.
         mask: (B, T) bool, True on the completion's tokens, its end token included.
         logprobs, values: (B, T) of the policy when it chose the token; zero where the mask is False.
@@ -35,6 +35,7 @@ class Rollout:
     mask: torch.Tensor
     logprobs: torch.Tensor
     values: torch.Tensor
+    states: torch.Tensor | None = None
 
     def __len__(self):
         return len(self.mask)
@@ -45,9 +46,9 @@ class Rollout:
 
     def rows(self, chosen) -> Rollout:
         """Some of the completions, without the columns that only others needed."""
-        part = {field.name: getattr(self, field.name)[chosen] for field in fields(self)}
+        part = {name: value[chosen] for name, value in vars(self).items() if value is not None}
         prompt, tokens = int(part["prompt_mask"].sum(1).max()), int(part["mask"].sum(1).max())
-        width = {"prompt_ids": prompt, "prompt_mask": prompt, "decoder_ids": 1 + tokens}
+        width = {"prompt_ids": prompt, "prompt_mask": prompt, "states": prompt, "decoder_ids": 1 + tokens}
         return Rollout(**{name: value[:, :width.get(name, tokens)] for name, value in part.items()})
 
 
@@ -83,11 +84,12 @@ class Policy(nn.Module):
     def from_supervised(cls, supervised, method: Method | None = None, seed: int = 0) -> Policy:
         """A LoRA policy on a copy of the supervised model; an adapter that the model has is merged into that copy first.
 
-        So the reference, the policy with its adapter switched off, is the *supervised* model, and the KL starts at 0.
+        So the reference, the policy with its adapter switched off, is the *supervised* model, and the KL starts at 0. Without a `method`
+        the encoder stays as it is: what a dialogue says is understood already, and each prompt is encoded once instead of in every pass.
         """
         merged = copy.deepcopy(supervised)
         merged = merged.merge_and_unload() if isinstance(merged, PeftModel) else merged
-        return cls(adapt(merged, method or lora(), seed).to(supervised.device))
+        return cls(adapt(merged, method or lora(encoder=False), seed).to(supervised.device))
 
     @property
     def backbone(self):
@@ -97,6 +99,11 @@ class Policy(nn.Module):
     @property
     def device(self):
         return self.value_head.weight.device
+
+    @property
+    def encoder_is_fixed(self) -> bool:
+        """Whether training leaves the encoder as it is, so that its states can be kept."""
+        return not any(weight.requires_grad for weight in self.backbone.get_encoder().parameters())
 
     def train(self, mode: bool = True):
         """Dropout stays off whatever is asked: see above."""
@@ -112,14 +119,15 @@ class Policy(nn.Module):
         with self.model.disable_adapter() if isinstance(self.model, PeftModel) else nullcontext():
             yield self
 
-    def forward(self, prompt_ids, prompt_mask, decoder_ids) -> Scored:
+    def forward(self, prompt_ids, prompt_mask, decoder_ids, states=None) -> Scored:
         """What the policy says of the tokens decoder_ids[:, 1:].
 
         Args:
             prompt_ids, prompt_mask: (B, S); decoder_ids: (B, 1 + T), padded on the right, where the results mean nothing.
+            states: (B, S, d) of the encoder, where they are known.
         """
-        output = self.backbone(input_ids=prompt_ids, attention_mask=prompt_mask, decoder_input_ids=decoder_ids[:, :-1], output_hidden_states=True,
-                               use_cache=False)
+        prompt = {"input_ids": prompt_ids} if states is None else {"encoder_outputs": BaseModelOutput(states)}
+        output = self.backbone(**prompt, attention_mask=prompt_mask, decoder_input_ids=decoder_ids[:, :-1], output_hidden_states=True, use_cache=False)
         logits = output.logits.float()
         values = self.value_head(output.decoder_hidden_states[-1].float())[..., 0]
         return Scored(token_logprobs(logits, decoder_ids[:, 1:]), values, logits)
@@ -128,7 +136,7 @@ class Policy(nn.Module):
     def reference_logprobs(self, rollout: Rollout) -> torch.Tensor:
         """(B, T) what the reference model gives the rollout's tokens; zero where the mask is False."""
         with self.as_reference():
-            return self(rollout.prompt_ids, rollout.prompt_mask, rollout.decoder_ids).logprobs * rollout.mask
+            return self(rollout.prompt_ids, rollout.prompt_mask, rollout.decoder_ids, rollout.states).logprobs * rollout.mask
 
     @torch.no_grad()
     def sample(self, prompt_ids, prompt_mask, max_new_tokens: int, generator: torch.Generator | None = None) -> Rollout:
@@ -137,7 +145,7 @@ class Policy(nn.Module):
         Log-probabilities and values are kept as they arise; training needs no second look at what was written.
         """
         config, count = self.backbone.config, len(prompt_ids)
-        states = self.backbone.get_encoder()(input_ids=prompt_ids, attention_mask=prompt_mask).last_hidden_state
+        encoded = states = self.backbone.get_encoder()(input_ids=prompt_ids, attention_mask=prompt_mask).last_hidden_state
         ids = torch.full((count, 1 + max_new_tokens), config.pad_token_id, device=self.device)
         ids[:, 0] = config.decoder_start_token_id
         logprobs, values = torch.zeros(2, count, max_new_tokens, device=self.device)
@@ -157,4 +165,5 @@ class Policy(nn.Module):
                 rows, states, attended = rows[going], states[going], attended[going]
                 cache.batch_select_indices(going.nonzero()[:, 0])
         width = int(mask.sum(1).max())
-        return Rollout(prompt_ids, prompt_mask, ids[:, :1 + width], mask[:, :width], logprobs[:, :width], values[:, :width])
+        return Rollout(prompt_ids, prompt_mask, ids[:, :1 + width], mask[:, :width], logprobs[:, :width], values[:, :width],
+                       encoded if self.encoder_is_fixed else None)

@@ -137,3 +137,12 @@ def adapted_kl_coef(kl_coef: float, kl: float, target: float, completions: int, 
     β·(1 + clip(kl/target − 1, −0.2, 0.2)·completions/horizon). Source: Ziegler et al. 2019, section 2.2.
     """
     return kl_coef * (1 + max(-0.2, min(0.2, kl / target - 1)) * completions / horizon)
+
+
+def annealed(learning_rate: float, steps: int | None, done: int) -> float:
+    """The rate of the next step: from `learning_rate` at the first of `steps` linearly towards 0 after the last; constant where steps is None.
+
+    While the signal fades, the noise of the batches does not: a rate that falls keeps it from moving the policy for nothing.
+    Source: Huang et al. 2022, *The 37 Implementation Details of PPO*, detail 4.
+    """
+    return learning_rate if steps is None else learning_rate * max(0.0, 1 - done / steps)

@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from helpers.policy import Policy, encode_for_policy
-from helpers.ppo import adapted_kl_coef, sequence_kl
+from helpers.ppo import adapted_kl_coef, annealed, sequence_kl
 from helpers.ppo_checkpoints import resume, save_checkpoint
 from helpers.ppo_updates import Experience, PPOConfig, PPOError, make_experience, update
 from helpers.progress import progress
@@ -107,6 +107,8 @@ class PPOTrainer:
 
     def step(self) -> dict[str, float]:
         """One batch: drawn, judged, learned from. Returns `METRICS` as numbers."""
+        for group in self.optimizer.param_groups:
+            group["lr"] = annealed(self.config.learning_rate, self.config.anneal_steps, len(self.history))
         experience, _ = self.experience(self.draw())
         rollout = experience.rollout
         kl = sequence_kl(rollout.logprobs, experience.reference_logprobs, rollout.mask).mean().item()

@@ -80,5 +80,5 @@ def command_line(description: str, sweeps: Mapping[str, Sequence], bench: Callab
     parser.add_argument("--work", type=Path, default=Path("build") / "sweeps", help="checkpoints of the run in progress")
     chosen = parser.parse_args(arguments)
     number, parts = chosen.part
-    points = each_once([sweeps[chosen.only]] if chosen.only else sweeps.values())
-    run_sweep(points[number - 1::parts], bench(chosen.work), chosen.results, chosen.work)
+    points, work = each_once([sweeps[chosen.only]] if chosen.only else sweeps.values()), chosen.work / f"part-{number}-of-{parts}"
+    run_sweep(points[number - 1::parts], bench(work), chosen.results, work)

@@ -1,6 +1,10 @@
 """Fixtures that several test files share: a tokenizer and a model small enough to be made in a second, without files."""
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("kit", deadline=None)      # how long an example takes says nothing about whether it is right
+settings.load_profile("kit")
 
 DIALOGUES = [
     """#Person1#: Did you water the tomatoes while I was away?

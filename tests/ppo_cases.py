@@ -38,4 +38,4 @@ if __name__ == "__main__":
             os.kill(os.getpid(), signal.SIGKILL) if hasattr(signal, "SIGKILL") else os._exit(9)
     torch.set_num_threads(1)
     loaded = AutoModelForSeq2SeqLM.from_pretrained(source)
-    tiny_trainer(loaded, AutoTokenizer.from_pretrained(source), target).run(8, die, save_every=2, show_progress=False)
+    tiny_trainer(loaded, AutoTokenizer.from_pretrained(source), target, anneal_steps=10).run(8, die, save_every=2, show_progress=False)

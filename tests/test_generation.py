@@ -10,7 +10,7 @@ from helpers import generation, rounds
 from helpers.generation import GenerationError, evaluating, generate, generate_ids
 from helpers.parameters import NEUTRAL, RULES, check_parameters
 
-SESSION = settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+SESSION = settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 SAMPLING = {"do_sample": True, "temperature": 2.0, "max_new_tokens": 12}
 
 

@@ -22,7 +22,7 @@ from helpers.metrics import (
 
 WORD = st.sampled_from(["the", "cats", "cat", "running", "runs", "#Person1#", "harbour", "of", "9:40", "relational", ",", "\n"])
 TEXT = st.lists(WORD, max_size=12).map(" ".join)
-QUICK = settings(deadline=None, max_examples=20)
+QUICK = settings(max_examples=20)
 STOCK = RougeScorer(list(ROUGE_TYPES), use_stemmer=True)
 
 

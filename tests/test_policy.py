@@ -98,6 +98,22 @@ def test_only_adapter_and_value_head_are_trained(tiny_model):
     assert {name for name in names if "lora_" not in name} == {"value_head.weight", "value_head.bias"} and len(names) > 2
 
 
+def test_a_fixed_encoder_is_asked_once(tiny_model, batch):
+    policy = Policy.from_supervised(tiny_model)
+    rollout = drawn(policy, batch)
+    assert policy.encoder_is_fixed and rollout.states.shape[:2] == rollout.prompt_ids.shape
+    scored = (rollout.prompt_ids, rollout.prompt_mask, rollout.decoder_ids)
+    assert torch.equal(policy(*scored, rollout.states).logits, policy(*scored).logits)
+    part = rollout.rows(torch.tensor([2, 0]))
+    assert torch.equal(part.states, rollout.states[[2, 0], :part.prompt_ids.shape[1]])
+
+
+def test_an_encoder_that_is_trained_is_asked_again(tiny_model, batch):
+    policy = Policy.from_supervised(tiny_model, lora(4))
+    rollout = drawn(policy, batch)
+    assert not policy.encoder_is_fixed and rollout.states is None and rollout.rows(torch.tensor([1])).states is None
+
+
 def test_draws_follow_the_generator(policy, batch):
     one, same, other = (drawn(policy, batch, seed) for seed in (0, 0, 1))
     assert torch.equal(one.decoder_ids, same.decoder_ids) and not torch.equal(one.decoder_ids, other.decoder_ids)
@@ -114,7 +130,6 @@ def test_some_rows_are_scored_as_among_all(policy, batch):
 
 def test_an_evaluation_repeats_with_its_seed_and_judges_the_completion_alone(policy, tiny_tokenizer):
     rows = [{"dialogue": text, "summaries": ["He eats sweets.", "Two copies."]} for text in DIALOGUES]
-    settings = load_settings("pocket", generation_batch_size=4, max_new_tokens=8)
     heard = []
 
     class Reward:
@@ -124,7 +139,10 @@ def test_an_evaluation_repeats_with_its_seed_and_judges_the_completion_alone(pol
 
         def toxicity(self, texts):
             return np.zeros(len(texts))
-    one, same, other = (evaluate_policy(policy, tiny_tokenizer, rows, Reward(), settings, seed=seed, show_progress=False) for seed in (1, 1, 2))
+    one, same, other = (evaluate_policy(policy, tiny_tokenizer, rows, Reward(), show_progress=False, settings=load_settings(
+        "pocket", generation_batch_size=4, max_new_tokens=8, draws=2, seed=seed)) for seed in (1, 1, 2))
     assert one.completions == same.completions != other.completions and np.array_equal(one.kl, same.kl)
-    assert all(len(values) == 6 for values in vars(one).values()) and (one.tokens <= 8).all() and set(one.completions) <= set(heard)
+    assert all(np.shape(values) == (2, 6) for values in vars(one).values()) and (one.tokens <= 8).all()
+    assert one.completions[0] != one.completions[1] and {text for draw in one.completions for text in draw} <= set(heard)
+    assert one.per_dialogue("reward").tolist() == [(first + second) / 2 for first, second in zip(range(6), range(6, 12))]
     assert not any(dialogue in text for text in heard for dialogue in DIALOGUES)

@@ -33,6 +33,13 @@ def test_a_larger_kl_coefficient_keeps_the_policy_closer(tiny_model, tiny_tokeni
     assert np.mean([step["kl"] for step in held[-8:]]) < np.mean([step["kl"] for step in free[-8:]])
 
 
+def test_the_learning_rate_is_annealed_step_by_step(tiny_model, tiny_tokenizer):
+    trainer = tiny_trainer(tiny_model, tiny_tokenizer, learning_rate=0.01, anneal_steps=4)
+    rates = []
+    trainer.run(5, lambda _: rates.append(trainer.optimizer.param_groups[0]["lr"]), show_progress=False)
+    assert rates == pytest.approx([0.01, 0.0075, 0.005, 0.0025, 0])
+
+
 def test_the_same_seed_gives_the_same_weights_and_another_one_others(tiny_model, tiny_tokenizer):
     one, same, other = (tiny_trainer(tiny_model, tiny_tokenizer, seed=seed) for seed in (3, 3, 4))
     for trainer in (one, same, other):
@@ -46,7 +53,7 @@ def test_a_killed_run_ends_at_the_weights_of_an_uninterrupted_one(tiny_model, ti
     tiny_model.save_pretrained(tmp_path / "base")
     tiny_tokenizer.save_pretrained(tmp_path / "base")
     base = AutoModelForSeq2SeqLM.from_pretrained(tmp_path / "base")
-    whole = tiny_trainer(base, tiny_tokenizer)
+    whole = tiny_trainer(base, tiny_tokenizer, anneal_steps=10)
     whole.run(8, show_progress=False)
     killed = subprocess.run([sys.executable, "-m", "tests.ppo_cases", tmp_path / "base", tmp_path / "runs", "7"], cwd=ROOT, check=False,
                             capture_output=True, text=True, timeout=300)
@@ -54,14 +61,14 @@ def test_a_killed_run_ends_at_the_weights_of_an_uninterrupted_one(tiny_model, ti
     newest = next((tmp_path / "runs").glob("*/checkpoint-6"))
     with (newest / "state.safetensors").open("r+b") as file:
         file.truncate(100)
-    resumed = tiny_trainer(base, tiny_tokenizer, tmp_path / "runs")
+    resumed = tiny_trainer(base, tiny_tokenizer, tmp_path / "runs", anneal_steps=10)
     result = resumed.run(8, save_every=2, show_progress=False)
     assert "checkpoint-6 is skipped: state.safetensors has 100 of" in caplog.text
     assert all(torch.equal(weight, weights(whole)[name]) for name, weight in weights(resumed).items())
     assert result.history == whole.history and len(list(newest.parent.glob("checkpoint-*"))) == 2
-    loaded = tiny_trainer(base, tiny_tokenizer, tmp_path / "runs")
+    loaded = tiny_trainer(base, tiny_tokenizer, tmp_path / "runs", anneal_steps=10)
     assert loaded.run(8, show_progress=False).history == whole.history
-    other = tiny_trainer(base, tiny_tokenizer, tmp_path / "runs", learning_rate=1e-3)
+    other = tiny_trainer(base, tiny_tokenizer, tmp_path / "runs", anneal_steps=10, learning_rate=1e-3)
     assert other.folder != loaded.folder
 
 

@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pocket import build
@@ -31,7 +31,6 @@ from pocket.tokenizer import build_tokenizer
 CHARACTERS = (st.characters(max_codepoint=0x24F) | st.characters(min_codepoint=0x370, max_codepoint=0x4FF, exclude_categories=("Cn",))
               | st.sampled_from("  \n\t\u2003\u3000ﬁ①Ａ½™…日本語\N{SNOWMAN}\N{GRINNING FACE}#:"))
 LENGTHS = st.tuples(st.integers(1, 150), st.integers(1, 40))
-relaxed = settings(deadline=None)
 RECIPE = replace(Recipe.smoke(), d_model=16, d_ff=16, d_kv=8, pool_size=24, tokens_per_batch=1200)
 
 
@@ -58,7 +57,6 @@ def pretraining(tokenizer, folder, recipe=RECIPE):
     return Pretraining(recipe, Copies(), tokenizer, probes, folder)
 
 
-@relaxed
 @given(text=st.text(CHARACTERS, max_size=40))
 def test_text_survives_the_way_to_tokens_and_back(tiny_tokenizer, text):
     ids = tiny_tokenizer(text, add_special_tokens=False)["input_ids"]
@@ -94,7 +92,6 @@ def put_back(text, spans):
     return text
 
 
-@relaxed
 @given(words=st.lists(st.sampled_from(["cat", "sat", "on", "a", "mat", "\n", "#Person1#:"]), min_size=1, max_size=120),
        seed=st.integers(0, 1000))
 def test_spans_put_back_give_the_text(words, seed):
@@ -102,7 +99,6 @@ def test_spans_put_back_give_the_text(words, seed):
     assert put_back(text, spans).split() == [word for word in words if word != "\n"]
 
 
-@relaxed
 @given(count=st.integers(30, 200), seed=st.integers(0, 100))
 def test_about_15_percent_of_the_words_are_removed_in_order(count, seed):
     text, spans = corrupt_spans([f"w{number}" for number in range(count)], random.Random(seed))
@@ -112,7 +108,6 @@ def test_about_15_percent_of_the_words_are_removed_in_order(count, seed):
     assert len(removed) <= 5 * (1 + count // 20) and len(set(sentinels)) == len(sentinels)
 
 
-@relaxed
 @given(lengths=st.lists(LENGTHS, max_size=40), tokens=st.integers(100, 4000))
 def test_batches_hold_every_example_once_within_the_budget(lengths, tokens):
     pairs = [([3 + number] * prompt, [3 + number] * target) for number, (prompt, target) in enumerate(lengths)]

@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers.prompts import SEPARATOR, TASKS, TEMPLATES, build_prompt, build_task, fit_prompt
@@ -30,7 +30,6 @@ def test_examples_stand_solved_in_their_order_before_the_dialogue():
     assert "A: one" in parts[0] and "B: two" in parts[1]
 
 
-@settings(deadline=None)
 @given(dialogue=ONE_LINE, count=st.integers(0, 3), template=st.sampled_from(sorted(TEMPLATES)))
 def test_a_prompt_ends_with_the_unsolved_dialogue(dialogue, count, template):
     assert build_prompt(dialogue, EXAMPLES[:count], template).endswith(build_prompt(dialogue, template=template))
@@ -40,7 +39,6 @@ def test_braces_in_a_dialogue_are_text():
     assert "{x} {dialogue}" in build_prompt("A: {x} {dialogue}", [("B: {0}", "{summary}")])
 
 
-@settings(deadline=None)
 @given(budget=st.integers(9, 60))
 def test_what_does_not_fit_is_dropped_whole_and_reported(budget):
     fitted = fit_prompt("D: four", EXAMPLES, by_words, budget)

@@ -2,7 +2,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from transformers import GenerationConfig
 
@@ -65,7 +65,6 @@ def test_what_survives_by_hand():
     assert table.final.tolist() == pytest.approx([4 / 7, 3 / 7, 0, 0])
 
 
-@settings(deadline=None)
 @given(logits=LOGITS)
 def test_nothing_asked_nothing_changed(logits):
     table = token_distribution(logits)
@@ -73,7 +72,6 @@ def test_nothing_asked_nothing_changed(logits):
     assert table.in_top_k.all() and table.in_top_p.all()
 
 
-@settings(deadline=None)
 @given(logits=LOGITS, temperature=TEMPERATURE, top_k=st.integers(0, 50), top_p=TOP_P)
 def test_truncation_keeps_the_best_and_sums_to_one(logits, temperature, top_k, top_p):
     table = token_distribution(logits, temperature, top_k, top_p)
@@ -84,7 +82,6 @@ def test_truncation_keeps_the_best_and_sums_to_one(logits, temperature, top_k, t
         assert table.tempered[table.in_top_p].min() >= table.tempered[~table.in_top_p].max()
 
 
-@settings(deadline=None)
 @given(logits=LOGITS, temperature=TEMPERATURE)
 def test_temperature_sharpens_below_one_and_flattens_above(logits, temperature):
     table = token_distribution(logits, temperature)
@@ -92,7 +89,6 @@ def test_temperature_sharpens_below_one_and_flattens_above(logits, temperature):
     assert tempered >= best - 1e-5 if temperature <= 1 else tempered <= best + 1e-5
 
 
-@settings(deadline=None)
 @given(logits=LOGITS, top_p=TOP_P)
 def test_top_p_keeps_enough_probability(logits, top_p):
     table = token_distribution(logits, top_p=top_p)

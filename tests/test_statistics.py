@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from helpers.statistics import Interval, mean_interval, paired_difference
 
 SCORES = st.lists(st.floats(0, 1), min_size=2, max_size=30)
-QUICK = settings(deadline=None, max_examples=40)
+QUICK = settings(max_examples=40)
 
 
 @QUICK
