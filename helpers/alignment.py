@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from helpers.metrics import rouge_per_dialogue
-from helpers.policy import Policy, encode_for_policy
+from helpers.policy import Policy, Rollout, encode_for_policy
 from helpers.ppo import sequence_kl
 from helpers.progress import progress
 from helpers.prompts import build_prompt
@@ -38,6 +38,16 @@ class Evaluation:
         return getattr(self, field).mean(0)
 
 
+def sampled(policy: Policy, tokenizer, prompts: Sequence[str], settings, show_progress: bool = True) -> Iterator[Rollout]:
+    """One completion drawn for each prompt, batch after batch; the same policy with the same seed says the same."""
+    generator = torch.Generator(policy.device).manual_seed(settings.seed)
+    with progress(total=len(prompts), desc="sampling", unit="completion", disable=not show_progress) as bar:
+        for start in range(0, len(prompts), settings.generation_batch_size):
+            ids, mask = encode_for_policy(tokenizer, prompts[start:start + settings.generation_batch_size], policy.device)
+            yield policy.sample(ids, mask, settings.max_new_tokens, generator)
+            bar.update(len(ids))
+
+
 def evaluate_policy(policy: Policy, tokenizer, rows: Sequence, reward, settings, references: str = "summaries", show_progress: bool = True) -> Evaluation:
     """Samples `settings.draws` completions for each dialogue and measures them. The same policy with the same seed says the same.
 
@@ -45,17 +55,11 @@ def evaluate_policy(policy: Policy, tokenizer, rows: Sequence, reward, settings,
         rows: N dialogues; `references` names the field with a text or a list of texts to compare with.
         reward: a `ClassifierReward`.
     """
-    generator = torch.Generator(policy.device).manual_seed(settings.seed)
     texts, kls, lengths, draws = [], [], [], settings.draws
-    prompts = [build_prompt(row["dialogue"]) for row in rows] * draws
-    with progress(total=len(prompts), desc="sampling", unit="completion", disable=not show_progress) as bar:
-        for start in range(0, len(prompts), settings.generation_batch_size):
-            ids, mask = encode_for_policy(tokenizer, prompts[start:start + settings.generation_batch_size], policy.device)
-            rollout = policy.sample(ids, mask, settings.max_new_tokens, generator)
-            kls.append(sequence_kl(rollout.logprobs, policy.reference_logprobs(rollout), rollout.mask).cpu())
-            lengths.append(rollout.mask.sum(1).cpu())
-            texts += rollout.texts(tokenizer)
-            bar.update(len(ids))
+    for rollout in sampled(policy, tokenizer, [build_prompt(row["dialogue"]) for row in rows] * draws, settings, show_progress):
+        kls.append(sequence_kl(rollout.logprobs, policy.reference_logprobs(rollout), rollout.mask).cpu())
+        lengths.append(rollout.mask.sum(1).cpu())
+        texts += rollout.texts(tokenizer)
     wanted = [[row[references]] if isinstance(row[references], str) else list(row[references]) for row in rows] * draws
     arrays = (judged_toxicity(texts), reward.toxicity(texts), reward(texts).numpy(), rouge_per_dialogue(texts, wanted)["rougeL"],
               torch.cat(kls).numpy(), torch.cat(lengths).numpy())

@@ -1,0 +1,61 @@
+"""The sweep of PPO: on a tiny model from end to end, and what is kept of the real one."""
+
+import json
+
+import numpy as np
+import pytest
+
+from helpers.ppo_sweep import COMMAND, FOLDER, KL_COEFS, Bench, Point, over_seeds, points
+from helpers.ppo_updates import PPOConfig
+from helpers.settings import load_settings
+from helpers.sweeps import Results, load_results, run_sweep
+from tests.conftest import DIALOGUES, SUMMARIES
+
+
+@pytest.fixture(scope="module")
+def bench(tiny_model, tiny_tokenizer, tmp_path_factory):
+    """A bench on six dialogues, half of them rude; one step of training, one of PPO."""
+    folder = tmp_path_factory.mktemp("world")
+    tiny_model.save_pretrained(folder / "model")
+    tiny_tokenizer.save_pretrained(folder / "model")
+    (folder / "data").mkdir()
+    for split in ("train", "validation", "test"):
+        rows = [{"id": f"{split}-{number}", "dialogue": dialogue, "summary": summary, "rude": number % 2 == 0}
+                for number, (dialogue, summary) in enumerate(zip(DIALOGUES * 30, SUMMARIES * 30))]
+        (folder / "data" / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in (rows if split == "train" else rows[:6])), encoding="utf-8")
+    return Bench(load_settings("pocket", model=str(folder / "model"), data=str(folder / "data"), max_prompt_tokens=128, train_steps=1, ppo_steps=2,
+                               batch_size=2, max_new_tokens=60, draws=2), folder / "work")
+
+
+def test_points_have_names_of_their_own_and_three_seeds():
+    names = [point.name for point in points()]
+    assert len(set(names)) == len(names) == 3 * len(KL_COEFS) and Point(0.5, 2).name == "kl0.5-s2" and PPOConfig().kl_coef in KL_COEFS and 0 in KL_COEFS
+
+
+def test_a_point_is_measured_on_rude_and_on_polite_dialogues(bench, tmp_path):
+    run_sweep([Point(0.5, 1)], bench, tmp_path / "results", tmp_path / "work")
+    found = load_results(tmp_path / "results", COMMAND)
+    measured = found["kl0.5-s1"]
+    assert len(measured["history"]) == 2 and measured["config"]["kl_coef"] == 0.5 and not measured["stopped"] and not list((tmp_path / "work").iterdir())
+    for kind in ("rude", "polite"):
+        assert np.shape(measured[kind]["judged"]) == np.shape(measured[kind]["completions"]) == (2, 3) and len(found["base"]["ids"][kind]) == 3
+        assert np.abs(found["base"][kind]["kl"]).max() < 1e-3
+    assert set(found["base"]["ids"]["rude"]) == {"test-0", "test-2", "test-4"}
+
+
+def test_seeds_are_averaged_for_each_dialogue():
+    results = Results({Point(0.5, seed).name: {"rude": {"judged": [[0.1 * seed, 0.0], [0.3 * seed, 0.6]]}} for seed in (1, 2, 3)}, COMMAND)
+    assert over_seeds(results, 0.5, "judged").tolist() == pytest.approx([0.4, 0.3])
+    with pytest.raises(KeyError, match=r"kl0-s1.json is not among the results; make it with: python -m helpers.ppo_sweep"):
+        over_seeds(results, 0.0, "judged")
+
+
+def test_the_kept_results_are_complete_and_of_these_settings():
+    results, settings = load_results(FOLDER, COMMAND), load_settings("pocket")
+    assert set(results) == {"base", *(point.name for point in points())}
+    for point in points():
+        found = results[point.name]
+        config = PPOConfig(kl_coef=point.kl_coef, anneal_steps=settings.ppo_steps, max_new_tokens=settings.max_new_tokens)
+        assert found["config"] == vars(config) and len(found["history"]) == settings.ppo_steps, point.name
+        for kind in ("rude", "polite"):
+            assert np.shape(found[kind]["judged"]) == (settings.draws, len(results["base"]["ids"][kind])), point.name
