@@ -67,11 +67,15 @@ class PeakMemory:
 
     def _look(self):
         while not self.done.wait(0.02):
-            self.peak = max(self.peak, self.process.memory_info().rss - self.start)
+            self._compare()
+
+    def _compare(self):
+        self.peak = max(self.peak, self.process.memory_info().rss - self.start)
 
     def __exit__(self, *_):
         if self.device == "cuda":
             self.peak = torch.cuda.max_memory_allocated() - self.start
             return
+        self._compare()         # what is held at the end counts, however short the way there was
         self.done.set()
         self.thread.join()

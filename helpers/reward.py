@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+from helpers.runs import fingerprint
+
 HARMLESS = ("nothate", "not_hate", "non_hate", "not_toxic", "non_toxic", "nontoxic", "neutral", "polite", "clean")
 
 
@@ -45,7 +47,11 @@ class ClassifierReward:
         self.label = harmless_label(model.config) if label is None else label
         if not 0 <= self.label < model.config.num_labels:
             raise RewardError(f"label: {label} is not one of the {model.config.num_labels} labels {list(model.config.id2label.values())}")
-        self.name = f"{model.config.name_or_path}|{self.label}|{'logit' if raw else 'probability'}"
+
+    @property
+    def name(self) -> str:
+        """Tells this reward from others, wherever its files lie: runs of PPO are known by it."""
+        return f"{fingerprint(self.model)}|{self.label}|{'logit' if self.raw else 'probability'}"
 
     @torch.no_grad()
     def logits(self, texts: Sequence[str]) -> torch.Tensor:
