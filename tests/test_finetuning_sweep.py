@@ -6,9 +6,9 @@ from helpers import finetuning_sweep
 from helpers.experiments import by_task
 from helpers.finetuning_sweep import COMMAND, Bench, Point, over_seeds, points, sweeps, training_texts
 from helpers.methods import ATTENTION, full, lora
-from helpers.settings import load_settings
 from helpers.sweeps import Results, load_results, run_sweep
 from tests.conftest import DIALOGUES, SUMMARIES
+from tests.tiny_world import tiny_settings
 
 ROWS = [{"id": f"row-{number}", "dialogue": dialogue, "summary": summary, "topic": "cats"}
         for number, (dialogue, summary) in enumerate(zip(DIALOGUES, SUMMARIES))]
@@ -19,16 +19,11 @@ TASKS = [{"id": row["id"], "task": task, "prompt": f"{task}?", "answer": "cats",
 def bench(tiny_model, tiny_tokenizer, tmp_path_factory):
     """A bench on six dialogues, train, validation and test alike."""
     folder = tmp_path_factory.mktemp("world")
-    tiny_model.save_pretrained(folder / "model")
-    tiny_tokenizer.save_pretrained(folder / "model")
-    (folder / "data").mkdir()
-    for split in ("train", "validation", "test"):
-        (folder / "data" / f"{split}.jsonl").write_text("".join(json.dumps(row | {"id": f"{split}-{row['id']}"}) + "\n" for row in ROWS))
     (folder / "tasks.jsonl").write_text("".join(json.dumps(
         {"id": f"{split}-{row['id']}", "task": task, "answer": "cats", "part": split}) + "\n"
         for split in ("train", "test") for row in ROWS for task in ("topic", "tone")))
-    return Bench(load_settings("pocket", model=str(folder / "model"), data=str(folder / "data"), max_prompt_tokens=128, train_steps=4,
-                               batch_size=2, max_new_tokens=60))
+    splits = {split: [row | {"id": f"{split}-{row['id']}"} for row in ROWS] for split in ("train", "validation", "test")}
+    return Bench(tiny_settings(folder, tiny_model, tiny_tokenizer, splits, train_steps=4))
 
 
 def test_every_point_has_a_name_of_its_own_and_three_seeds():

@@ -1,7 +1,5 @@
 """The sweep of PPO: on a tiny model from end to end, and what is kept of the real one."""
 
-import json
-
 import numpy as np
 import pytest
 
@@ -10,21 +8,17 @@ from helpers.ppo_updates import PPOConfig
 from helpers.settings import load_settings
 from helpers.sweeps import Results, load_results, run_sweep
 from tests.conftest import DIALOGUES, SUMMARIES
+from tests.tiny_world import tiny_settings
 
 
 @pytest.fixture(scope="module")
 def bench(tiny_model, tiny_tokenizer, tmp_path_factory):
     """A bench on six dialogues, half of them rude; one step of training, one of PPO."""
     folder = tmp_path_factory.mktemp("world")
-    tiny_model.save_pretrained(folder / "model")
-    tiny_tokenizer.save_pretrained(folder / "model")
-    (folder / "data").mkdir()
-    for split in ("train", "validation", "test"):
-        rows = [{"id": f"{split}-{number}", "dialogue": dialogue, "summary": summary, "rude": number % 2 == 0}
-                for number, (dialogue, summary) in enumerate(zip(DIALOGUES * 30, SUMMARIES * 30))]
-        (folder / "data" / f"{split}.jsonl").write_text("".join(json.dumps(row) + "\n" for row in (rows if split == "train" else rows[:6])), encoding="utf-8")
-    return Bench(load_settings("pocket", model=str(folder / "model"), data=str(folder / "data"), max_prompt_tokens=128, train_steps=1, ppo_steps=2,
-                               batch_size=2, max_new_tokens=60, draws=2), folder / "work")
+    splits = {split: [{"id": f"{split}-{number}", "dialogue": dialogue, "summary": summary, "rude": number % 2 == 0}
+                      for number, (dialogue, summary) in enumerate(zip(DIALOGUES * repeats, SUMMARIES * repeats))]
+              for split, repeats in (("train", 30), ("validation", 1), ("test", 1))}
+    return Bench(tiny_settings(folder, tiny_model, tiny_tokenizer, splits, train_steps=1, ppo_steps=2, draws=2), folder / "work")
 
 
 def test_points_have_names_of_their_own_and_three_seeds():
