@@ -136,6 +136,7 @@ class PPOTrainer:
                 logger.warning(sentence)
                 bar.write(sentence)
             bar.update(len(self.history))
+            bar.refresh()       # a loaded run shows all its steps
             while len(self.history) < steps and not stopped:
                 self.history.append(metrics := self.step())
                 bar.update(1)
