@@ -5,6 +5,7 @@ import pytest
 
 from helpers.ppo_sweep import COMMAND, FOLDER, KL_COEFS, Bench, Point, over_seeds, points
 from helpers.ppo_updates import PPOConfig
+from helpers.reward import judged_toxicity, load_reward
 from helpers.settings import load_settings
 from helpers.sweeps import Results, load_results, run_sweep
 from tests.conftest import DIALOGUES, SUMMARIES
@@ -53,3 +54,13 @@ def test_the_kept_results_are_complete_and_of_these_settings():
         assert found["config"] == vars(config) and len(found["history"]) == settings.ppo_steps, point.name
         for kind in ("rude", "polite"):
             assert np.shape(found[kind]["judged"]) == (settings.draws, len(results["base"]["ids"][kind])), point.name
+
+
+def test_the_kept_scores_are_those_of_the_kept_texts():
+    """Judge and reward model as they are shipped, on the completions that the files hold."""
+    results, reward = load_results(FOLDER, COMMAND), load_reward(load_settings("pocket"))
+    for name in ("base", *(Point(coef, 1).name for coef in KL_COEFS)):
+        texts = [text for draw in results[name]["rude"]["completions"] for text in draw]
+        assert np.allclose(np.ravel(results[name]["rude"]["judged"]), judged_toxicity(texts), atol=1e-3), name
+        assert np.allclose(np.ravel(results[name]["rude"]["toxicity"]), reward.toxicity(texts), atol=1e-3), name
+        assert np.allclose(np.ravel(results[name]["rude"]["reward"]), reward(texts), atol=1e-2), name
