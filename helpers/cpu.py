@@ -13,7 +13,8 @@ from transformers.activations import NewGELUActivation
 from transformers.masking_utils import AttentionMaskInterface, bidirectional_mask_function, eager_mask
 
 NAME = "own-lengths"
-TRIM_THRESHOLD, MMAP_MAX = -1, -4      # glibc's numbers of these settings, from malloc.h
+TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3      # glibc's numbers of these settings, from malloc.h
+LARGEST = 32 * 2**20      # bytes; glibc takes no higher threshold
 
 
 def own_lengths(module, query, key, value, attention_mask, scaling=None, dropout=0.0, position_bias=None, **_):
@@ -80,10 +81,11 @@ def keep_freed_memory() -> bool:
     """Lets the C library keep freed memory for the next tensor; elsewhere than on Linux with glibc it changes nothing.
 
     By default glibc hands blocks of some size back to the system at once, which gives them out again page by page, each
-    filled with zeros. In generation, whose caches grow with every token, that is a quarter of the time.
+    filled with zeros. In generation, whose caches grow with every token, that is a quarter of the time. Blocks of more than 32 MiB still
+    go back: kept ones would leave holes that no later tensor fits into, and training a large model would hold far more than it needs.
 
     Returns:
-        whether the library took the settings (glibc's mallopt, M_TRIM_THRESHOLD and M_MMAP_MAX).
+        whether the library took the settings (glibc's mallopt, M_TRIM_THRESHOLD and M_MMAP_THRESHOLD).
     """
     if sys.platform != "linux":
         return False
@@ -91,7 +93,7 @@ def keep_freed_memory() -> bool:
         mallopt = ctypes.CDLL("libc.so.6").mallopt
     except (OSError, AttributeError):       # another C library
         return False
-    return bool(mallopt(TRIM_THRESHOLD, 2**31 - 1) and mallopt(MMAP_MAX, 0))
+    return bool(mallopt(TRIM_THRESHOLD, 2**31 - 1) and mallopt(MMAP_THRESHOLD, LARGEST))
 
 
 def prepare_for_cpu(model):
