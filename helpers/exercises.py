@@ -7,10 +7,16 @@ from collections.abc import Callable
 
 from IPython.display import HTML
 
-from helpers import exercises_alignment, exercises_finetuning, exercises_prompting
+from helpers import (
+    exercises_alignment,
+    exercises_feedback,
+    exercises_finetuning,
+    exercises_prompting,
+)
 from helpers.expectations import NotYet
 
-CHECKS: dict[str, Callable] = {check.__name__: check for lab in (exercises_prompting, exercises_finetuning, exercises_alignment) for check in lab.CHECKS}
+LABS = (exercises_prompting, exercises_finetuning, exercises_alignment, exercises_feedback)
+CHECKS: dict[str, Callable] = {check.__name__: check for lab in LABS for check in lab.CHECKS}
 
 
 def solves(name: str, function: Callable) -> tuple[bool, str]:

@@ -14,7 +14,7 @@ BLUE, ORANGE, GREEN, PINK, SKY, RED, YELLOW, GREY = ("#0072b2", "#e69f00", "#009
 COLOURS = {"zero-shot": ORANGE, "one-shot": SKY, "two-shot": GREEN, "three-shot": BLUE, "wrong style": RED,
            "no instruction": PINK, "reference": "#000000", "baseline": GREY}
 METHODS = {"full": RED, "lora": BLUE, "prompt": PINK, "ia3": GREEN}
-ALIGNMENT = {"before": ORANGE, "β": BLUE, "independent judge": BLUE, "reward model": ORANGE}
+ALIGNMENT = {"before": ORANGE, "β": BLUE, "independent judge": BLUE, "reward model": ORANGE, "noise 0.5": BLUE, "noise 2": ORANGE}
 
 
 def colour_of(name: str) -> str:

@@ -29,7 +29,8 @@ from helpers.sweeps import RESULTS, SEEDS, Results, command_line
 from helpers.training import train
 
 FOLDER, COMMAND = RESULTS / "ppo", "python -m helpers.ppo_sweep"
-KL_COEFS = (0.0, 0.1, 0.5, 2.0)
+KL_COEFS = (0.0, 0.2, 0.8)
+DRAWS = 4       # completions of each dialogue: more than in a lesson, since these results are kept
 
 
 @dataclass(frozen=True)
@@ -69,7 +70,7 @@ class Bench:
         """What the policy says of rude and of polite dialogues, as numbers and texts that fit into a file."""
         found = {}
         for kind, rows in self.rows.items():
-            evaluation = evaluate_policy(policy, self.tokenizer, rows, self.reward, self.settings)
+            evaluation = evaluate_policy(policy, self.tokenizer, rows, self.reward, replace(self.settings, draws=DRAWS))
             found[kind] = {name: np.round(value.astype(float), 4).tolist() if isinstance(value, np.ndarray) else value
                            for name, value in vars(evaluation).items()}
         return found

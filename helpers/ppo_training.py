@@ -78,7 +78,9 @@ class PPOTrainer:
             raise PPOError(f"prompts: there are {len(prompts)}, fewer than the batch_size, {config.batch_size}")
         self.policy, self.tokenizer, self.reward, self.prompts, self.config = policy, tokenizer, reward, list(prompts), config
         self.folder = None if folder is None else Path(folder) / f"ppo-{self._identity(seed)}"
-        self.optimizer = torch.optim.Adam(policy.trained().values(), lr=config.learning_rate)
+        head = list(policy.value_head.parameters())
+        rest = [weight for name, weight in policy.trained().items() if not name.startswith("value_head.")]
+        self.optimizer = torch.optim.Adam([{"params": rest, "lr": config.learning_rate}, {"params": head, "lr": config.value_learning_rate}])
         self.generator = torch.Generator(policy.device).manual_seed(seed)
         self.order, self.kl_coef, self.queue, self.history = random.Random(f"ppo|{seed}"), config.kl_coef, [], []
 
@@ -107,8 +109,8 @@ class PPOTrainer:
 
     def step(self) -> dict[str, float]:
         """One batch: drawn, judged, learned from. Returns `METRICS` as numbers."""
-        for group in self.optimizer.param_groups:
-            group["lr"] = annealed(self.config.learning_rate, self.config.anneal_steps, len(self.history))
+        for group, rate in zip(self.optimizer.param_groups, (self.config.learning_rate, self.config.value_learning_rate)):
+            group["lr"] = annealed(rate, self.config.anneal_steps, len(self.history))
         experience, _ = self.experience(self.draw())
         rollout = experience.rollout
         kl = sequence_kl(rollout.logprobs, experience.reference_logprobs, rollout.mask).mean().item()

@@ -21,7 +21,7 @@ from helpers.ppo import (
     whiten,
 )
 
-MAY_BE_NONE = ("anneal_steps", "kl_target", "max_update_kl", "max_kl", "max_grad_norm")
+MAY_BE_NONE = ("anneal_steps", "kl_target", "max_update_kl", "max_kl", "cliprange_value", "max_grad_norm")
 
 
 class PPOError(RuntimeError):
@@ -38,29 +38,31 @@ class PPOConfig:
     Attributes:
         batch_size: completions drawn before each round of updates; mini_batch_size: completions in one update.
         epochs: passes over each batch.
-        learning_rate: of Adam; anneal_steps: over so many batches it falls to 0, linearly; None keeps it constant.
+        learning_rate: of Adam, for the policy; value_learning_rate: for the value head; anneal_steps: over so many batches both fall to 0,
+            linearly; None keeps them constant.
         kl_coef: β; kl_target: nats a completion that β is adapted to, None keeps it fixed.
         max_update_kl: ends the passes over a batch once the policy has moved so far, nats a token; None never does.
         max_kl: ends the run once the KL to the reference is above it, nats a completion; None never does.
-        gamma, lam, cliprange, cliprange_value: as in `helpers.ppo`.
+        gamma, lam, cliprange, cliprange_value: as in `helpers.ppo`; None leaves the value loss unclipped.
         vf_coef, entropy_coef: c₁ and c₂ of the loss.
         max_grad_norm: gradients are scaled down to it; None leaves them.
         max_new_tokens: the longest completion.
         skip_first_token: leaves the first token of each completion out, as trl 0.11.4 does; for comparisons only.
     """
-    batch_size: int = 64
-    mini_batch_size: int = 16
+    batch_size: int = 128
+    mini_batch_size: int = 32
     epochs: int = 2
-    learning_rate: float = 3e-4
+    learning_rate: float = 5e-4
+    value_learning_rate: float = 3e-3
     anneal_steps: int | None = None
-    kl_coef: float = 0.5
+    kl_coef: float = 0.8
     kl_target: float | None = None
     max_update_kl: float | None = 0.1
     max_kl: float | None = None
     gamma: float = 1.0
     lam: float = 1.0
     cliprange: float = 0.2
-    cliprange_value: float = 0.2
+    cliprange_value: float | None = None
     vf_coef: float = 0.1
     entropy_coef: float = 0.0
     max_grad_norm: float | None = 1.0
@@ -76,7 +78,7 @@ class PPOConfig:
         for name in ("kl_coef", "vf_coef", "entropy_coef"):
             if not 0 <= getattr(self, name) < math.inf:
                 raise ValueError(f"{name}: {getattr(self, name)!r} is not a number of at least 0")
-        for name in ("learning_rate", "cliprange", "cliprange_value", *MAY_BE_NONE):
+        for name in ("learning_rate", "value_learning_rate", "cliprange", *MAY_BE_NONE):
             value = getattr(self, name)
             if not (value is None and name in MAY_BE_NONE or value is not None and 0 < value < math.inf):
                 raise ValueError(f"{name}: {value!r} is not a number above 0")
@@ -120,7 +122,7 @@ def minibatch_loss(policy: Policy, experience: Experience, rows: torch.Tensor, c
     mask, advantages, returns = (tensor[rows][:, :width] for tensor in (experience.mask, experience.advantages, experience.returns))
     logprobs, values, logits = policy(part.prompt_ids, part.prompt_mask, part.decoder_ids, part.states)
     surrogate = policy_loss(logprobs, part.logprobs, advantages, mask, config.cliprange)
-    critic = value_loss(values, part.values, returns, mask, config.cliprange_value)
+    critic = value_loss(values, part.values, returns, mask, config.cliprange_value or math.inf)
     entropy = masked_mean(token_entropy(logits if config.entropy_coef else logits.detach()), mask)
     loss = total_loss(surrogate.loss, critic.loss, entropy, config.vf_coef, config.entropy_coef)
     if not torch.isfinite(loss):

@@ -1,3 +1,4 @@
+import math
 from collections import Counter
 from itertools import pairwise
 
@@ -95,9 +96,31 @@ def pairs_of(ranked):
     return [(better, worse) for place, better in enumerate(ranked) for worse in ranked[place + 1:]]
 
 
+def mean_ranks(orders):
+    return [np.mean([order.index(number) for order in orders]) for number in range(len(orders[0]))]
+
+
+def consensus_order(orders):
+    return sorted(range(len(orders[0])), key=mean_ranks(orders).__getitem__)
+
+
+def shared_pairs(one, other):
+    found = pairs_of(one)
+    return sum(other.index(better) < other.index(worse) for better, worse in found) / len(found)
+
+
+def preference_probability(first, second):
+    return 1 / (1 + math.exp(second - first))
+
+
+def preference_loss(better, worse):
+    return -np.mean([math.log(preference_probability(first, second)) for first, second in zip(better, worse)])
+
+
 SOLUTIONS = {function.__name__: function for function in (
     clipped_precision, tempered_softmax, nucleus, longest_common_subsequence, exemplars_that_fit, bootstrap_interval,
-    padded_labels, masked_cross_entropy, trainable_share, lora_forward, merged_weight, adam_bytes, token_rewards, advantages, clipped_loss, whitened, harmless_index, pairs_of)}
+    padded_labels, masked_cross_entropy, trainable_share, lora_forward, merged_weight, adam_bytes, token_rewards, advantages, clipped_loss, whitened, harmless_index, pairs_of,
+    mean_ranks, consensus_order, shared_pairs, preference_probability, preference_loss)}
 
 
 def unsafe_softmax(logits, temperature):
@@ -141,6 +164,12 @@ MISTAKES = [
     ("pairs_of", lambda ranked: list(pairwise(ranked)), "expected 3 pairs"),
     ("pairs_of", lambda ranked: [(worse, better) for better, worse in pairs_of(ranked)], "the better one comes first"),
     ("pairs_of", lambda ranked: 3, "expected a list of pairs"),
+    ("mean_ranks", lambda orders: np.mean(orders, axis=0), "the mean of its places"),
+    ("consensus_order", lambda orders: list(orders[0]), "The smallest mean place comes first"),
+    ("consensus_order", lambda orders: consensus_order(orders)[::-1], "The smallest mean place comes first"),
+    ("shared_pairs", lambda one, other: np.mean([a == b for a, b in zip(one, other)]), "those in the same order"),
+    ("preference_probability", lambda first, second: first / (first + second) if first + second else 0.5, "equal scores give 0.5"),
+    ("preference_loss", lambda better, worse: np.mean([b - a for a, b in zip(better, worse)]), "the mean of"),
     ("padded_labels", lambda rows: [row + [0] * (max(map(len, rows)) - len(row)) for row in rows], "must not count in the loss"),
     ("padded_labels", lambda rows: [[label or -100 for label in row] for row in padded_labels(rows).tolist()], "a 0 inside is a token"),
     ("padded_labels", lambda rows: rows, "expected [[5, 6, 1], [7, 1, -100]]"),

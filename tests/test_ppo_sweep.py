@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from helpers.ppo_sweep import COMMAND, FOLDER, KL_COEFS, Bench, Point, over_seeds, points
+from helpers.ppo_sweep import COMMAND, DRAWS, FOLDER, KL_COEFS, Bench, Point, over_seeds, points
 from helpers.ppo_updates import PPOConfig
 from helpers.reward import judged_toxicity, load_reward
 from helpers.settings import load_settings
@@ -18,8 +18,8 @@ def bench(tiny_model, tiny_tokenizer, tmp_path_factory):
     folder = tmp_path_factory.mktemp("world")
     splits = {split: [{"id": f"{split}-{number}", "dialogue": dialogue, "summary": summary, "rude": number % 2 == 0}
                       for number, (dialogue, summary) in enumerate(zip(DIALOGUES * repeats, SUMMARIES * repeats))]
-              for split, repeats in (("train", 30), ("validation", 1), ("test", 1))}
-    return Bench(tiny_settings(folder, tiny_model, tiny_tokenizer, splits, train_steps=1, ppo_steps=2, draws=2), folder / "work")
+              for split, repeats in (("train", 45), ("validation", 1), ("test", 1))}
+    return Bench(tiny_settings(folder, tiny_model, tiny_tokenizer, splits, train_steps=1, ppo_steps=2), folder / "work")
 
 
 def test_points_have_names_of_their_own_and_three_seeds():
@@ -33,7 +33,7 @@ def test_a_point_is_measured_on_rude_and_on_polite_dialogues(bench, tmp_path):
     measured = found["kl0.5-s1"]
     assert len(measured["history"]) == 2 and measured["config"]["kl_coef"] == 0.5 and not measured["stopped"] and not list((tmp_path / "work").iterdir())
     for kind in ("rude", "polite"):
-        assert np.shape(measured[kind]["judged"]) == np.shape(measured[kind]["completions"]) == (2, 3) and len(found["base"]["ids"][kind]) == 3
+        assert np.shape(measured[kind]["judged"]) == np.shape(measured[kind]["completions"]) == (DRAWS, 3) and len(found["base"]["ids"][kind]) == 3
         assert np.abs(found["base"][kind]["kl"]).max() < 1e-3
     assert set(found["base"]["ids"]["rude"]) == {"test-0", "test-2", "test-4"}
 
@@ -53,7 +53,7 @@ def test_the_kept_results_are_complete_and_of_these_settings():
         config = PPOConfig(kl_coef=point.kl_coef, anneal_steps=settings.ppo_steps, max_new_tokens=settings.max_new_tokens)
         assert found["config"] == vars(config) and len(found["history"]) == settings.ppo_steps, point.name
         for kind in ("rude", "polite"):
-            assert np.shape(found[kind]["judged"]) == (settings.draws, len(results["base"]["ids"][kind])), point.name
+            assert np.shape(found[kind]["judged"]) == (DRAWS, len(results["base"]["ids"][kind])), point.name
 
 
 def test_the_kept_scores_are_those_of_the_kept_texts():

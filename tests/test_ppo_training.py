@@ -34,10 +34,20 @@ def test_a_larger_kl_coefficient_keeps_the_policy_closer(tiny_model, tiny_tokeni
 
 
 def test_the_learning_rate_is_annealed_step_by_step(tiny_model, tiny_tokenizer):
-    trainer = tiny_trainer(tiny_model, tiny_tokenizer, learning_rate=0.01, anneal_steps=4)
+    trainer = tiny_trainer(tiny_model, tiny_tokenizer, learning_rate=0.01, value_learning_rate=0.1, anneal_steps=4)
     rates = []
-    trainer.run(5, lambda _: rates.append(trainer.optimizer.param_groups[0]["lr"]), show_progress=False)
-    assert rates == pytest.approx([0.01, 0.0075, 0.005, 0.0025, 0])
+    trainer.run(5, lambda _: rates.append([group["lr"] for group in trainer.optimizer.param_groups]), show_progress=False)
+    assert np.allclose(rates, [(0.01, 0.1), (0.0075, 0.075), (0.005, 0.05), (0.0025, 0.025), (0, 0)])
+
+
+def test_the_value_head_learns_at_its_own_rate_and_the_rest_at_the_policys(tiny_model, tiny_tokenizer):
+    trainer = tiny_trainer(tiny_model, tiny_tokenizer, learning_rate=1e-4, value_learning_rate=1e-2)
+    before = weights(trainer)
+    trainer.step()
+    moved = {name: (weight - before[name]).abs().max().item() for name, weight in weights(trainer).items()}
+    head = [change for name, change in moved.items() if name.startswith("value_head.")]
+    rest = [change for name, change in moved.items() if not name.startswith("value_head.")]
+    assert len(head) == 2 and min(head) > 5e-3 and 0 < max(rest) < 5e-3
 
 
 def test_the_same_seed_gives_the_same_weights_and_another_one_others(tiny_model, tiny_tokenizer):
