@@ -80,6 +80,15 @@ def test_the_documents_are_there_and_the_readme_leads_to_them():
     assert wanted <= {target.partition("#")[0] for target in targets}
 
 
+def test_the_readme_names_every_helper():
+    tree = re.search(r"^kit\.py .*?(?=^```)", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)[0]
+    named = set(re.findall(r"[\w…]+\.py", tree))
+    missing = [path.name for path in (ROOT / "helpers").glob("[!_]*.py")
+               if path.name not in named and f"…_{path.name.partition('_')[2]}" not in named]
+    assert missing == []
+    assert [name for name in named if "…" not in name and not list(ROOT.glob(name)) and not list(ROOT.glob(f"helpers/{name}"))] == []
+
+
 def table_rows(text):
     """The cells of each table row, heads and rules left out."""
     lines = text.splitlines()
