@@ -67,8 +67,8 @@ def install_missing(needed: Mapping[str, str]) -> None:
     Raises:
         SetUpError: pip finds no way, or no network.
     """
-    there = versions()
-    kept = {name: version for name, version in there.items() if name in {*KEPT, *loaded()}}
+    there, fixed = versions(), {*KEPT, *loaded()}
+    kept = {name: version for name, version in there.items() if name in fixed}
     requirements = [f"{name}{bounds}" for name, bounds in needed.items() if name not in kept]
     others = {name: version for name, version in there.items() if name not in needed}
     if _pip(requirements, others | kept) and (fault := _pip(requirements, kept)):

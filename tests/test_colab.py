@@ -68,7 +68,8 @@ def pip(monkeypatch):
     monkeypatch.setattr(colab.subprocess, "run", run)
     monkeypatch.setattr(colab, "versions", lambda: {
         "torch": "2.99.0+cu130", "numpy": "2.9.1", "transformers": "5.30", "pandas": "3.2", "ipython": "7.34", "odd": "2.22.1ubuntu1"})
-    monkeypatch.setattr(colab, "loaded", lambda: {"ipython"})
+    answers = iter([{"ipython"}])      # once: with hundreds of packages each look takes a second
+    monkeypatch.setattr(colab, "loaded", lambda: next(answers))
     return calls
 
 
@@ -199,9 +200,11 @@ def hub():
     server.server_close()
 
 
-STARTUP = """import google.colab      # Colab's kernels have it from the start
+STARTUP = """import sys
+import google.colab      # Colab's kernels have it from the start
 import torch
-torch.cuda.is_available = lambda: True
+there = torch.cuda.is_available
+torch.cuda.is_available = lambda: there() or sys._getframe(1).f_globals["__name__"].startswith("helpers")   # libraries would look for CUDA itself
 torch.cuda.get_device_name = lambda: "Tesla T4"
 torch.cuda.get_device_properties = lambda _: type("Properties", (), {"total_memory": 16e9})
 """
