@@ -55,7 +55,7 @@ class Environment:
         if not self.python.exists():
             return None
         question = "import sys, pip; print('%d.%d' % sys.version_info[:2])"
-        answer = subprocess.run([str(self.python), "-c", question], capture_output=True, text=True, check=False)
+        answer = subprocess.run([str(self.python), "-c", question], capture_output=True, encoding="utf-8", check=False)
         return answer.stdout.strip() or None
 
     def fingerprint(self, version):
@@ -262,5 +262,12 @@ def main(arguments):
         return 130
 
 
+def print_anywhere():
+    """A character that the output cannot show becomes a question mark: Windows gives files and pipes old code pages."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="replace")
+
+
 if __name__ == "__main__":
+    print_anywhere()
     sys.exit(main(sys.argv[1:]))

@@ -255,5 +255,5 @@ def test_a_lab_alone_in_an_empty_folder_sets_itself_up(environment, wheels, publ
 
 def test_colab_starts_from_the_standard_library(tmp_path):
     code = "import sys, helpers.colab; print([name for name in ('torch', 'numpy', 'packaging', 'psutil') if name in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True, encoding="utf-8")
     assert done.stdout.strip() == "[]" and doctor.normal("Rouge_Score") == "rouge-score"

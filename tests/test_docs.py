@@ -142,7 +142,7 @@ def project(tmp_path):
     "https://example.org/nowhere"])
 def test_good_links_are_accepted(project, target):
     code = "`[not](a-link)`\n```\n[nor](this)\n```"
-    (project / "page.md").write_text(f"# A title, or 2\nsee [this]({target}) and {code}\n")
+    (project / "page.md").write_text(f"# A title, or 2\nsee [this]({target}) and {code}\n", encoding="utf-8")
     assert broken_links(project / "page.md", project) == []
 
 
@@ -153,5 +153,5 @@ def test_good_links_are_accepted(project, target):
 def test_bad_links_are_found(project, link):
     (project / "build").mkdir()
     (project / "build" / "index.html").touch()
-    (project / "page.md").write_text(f"# A title\n{link}\n")
+    (project / "page.md").write_text(f"# A title\n{link}\n", encoding="utf-8")
     assert len(broken_links(project / "page.md", project)) == 1

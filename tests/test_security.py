@@ -46,7 +46,7 @@ def bomb(tmp_path):
     """(content of a malicious pickle, the file that shows that it went off); it does go off where pickles are read."""
     mark = tmp_path / "went-off"
     content = pickle.dumps(Bomb(mark))
-    pickle.loads(content).close()      # noqa: S301 - to see that the attack is one
+    pickle.loads(content).close()
     assert mark.exists()
     mark.unlink()
     return content, mark
@@ -227,7 +227,7 @@ def test_a_cell_with_code_or_a_formula_is_shown_as_it_stands(poisoned, tmp_path)
 
 def test_a_name_in_a_figure_is_no_formula():
     interval = Interval(0.5, 0.4, 0.6)
-    assert png(plot_intervals({"$\\evil$ and $\\frac{": interval, "$a$": interval}, "score")).startswith(b"\x89PNG")
+    assert png(plot_intervals({"$\\evil$": interval, "$\\frac{$ and $": interval}, "score")).startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize("line", ['{"dialogue": ' + "[" * 100_000, '{"id": ' + "1" * 5000 + "}"], ids=["deep", "long"])
