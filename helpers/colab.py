@@ -51,9 +51,9 @@ def _pip(requirements: Iterable[str], pinned: Mapping[str, str]) -> str:
         constraints = Path(folder) / "constraints.txt"
         lines = [f"{name}=={version}\n" for name, version in pinned.items() if STANDARD.fullmatch(version)]
         constraints.write_text("".join(lines), encoding="utf-8")
-        command = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "-c", str(constraints), *requirements]
-        done = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", errors="replace", check=False)
-    return "\n".join((done.stderr or done.stdout).strip().splitlines()[-8:]) if done.returncode else ""
+        command = [sys.executable, "-m", "pip", "install", "--disable-pip-version-check", "-c", str(constraints), *requirements]
+        done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, encoding="utf-8", errors="replace", check=False)
+    return "\n".join(done.stdout.strip().splitlines()[-12:]) if done.returncode else ""     # the cause stands there
 
 
 def install_missing(needed: Mapping[str, str]) -> None:

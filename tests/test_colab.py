@@ -64,7 +64,7 @@ def pip(monkeypatch):
         constraints = Path(command[command.index("-c") + 1]).read_text(encoding="utf-8").split()
         calls.append((command[command.index("-c") + 2:], constraints))
         fault = calls.answers.pop(0) if calls.answers else ""
-        return subprocess.CompletedProcess(command, bool(fault), "", fault)
+        return subprocess.CompletedProcess(command, bool(fault), fault)
     monkeypatch.setattr(colab.subprocess, "run", run)
     monkeypatch.setattr(colab, "versions", lambda: {
         "torch": "2.99.0+cu130", "numpy": "2.9.1", "transformers": "5.30", "pandas": "3.2", "ipython": "7.34", "odd": "2.22.1ubuntu1"})
@@ -251,6 +251,32 @@ def test_a_lab_alone_in_an_empty_folder_sets_itself_up(environment, wheels, publ
     assert sorted(path.name for path in alone.iterdir()) == ["kit-v9"]
     assert sorted(path.name for path in site.glob("*.dist-info")) == sorted(
         ["kitprobe-1.0.dist-info", f"numpy-{newer('numpy')}.dist-info", f"torch-{newer('torch')}.dist-info"])
+
+
+INSTALL = """import sys
+from helpers import colab
+needed = {"torch": ">=2.6,<3", "numpy": ">=2.0,<3", "transformers": ">=5.23,<6", "kitprobe": sys.argv[1]}
+before = colab.versions()
+try:
+    colab.install_missing(needed)
+    print("\\n".join(colab.report(needed, before, colab.versions())))
+except colab.SetUpError as error:
+    print("ERROR", error)"""
+
+
+def test_what_is_out_of_bounds_is_exchanged_but_never_numpy(environment, wheels):
+    python, site = environment
+    (site / "transformers-5.1.0.dist-info").mkdir()
+    (site / "transformers-5.1.0.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: transformers\nVersion: 5.1.0\n", encoding="utf-8")
+    (site / "transformers-5.1.0.dist-info" / "RECORD").write_text("transformers-5.1.0.dist-info/METADATA,,\n", encoding="utf-8")
+    write_wheel(wheels, "transformers", "5.999")
+    variables = {"PYTHONPATH": str(ROOT), "PIP_NO_INDEX": "1", "PIP_FIND_LINKS": str(wheels), "PIP_CONFIG_FILE": os.devnull}
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("PIP_", "PYTHON", "COV_"))}
+    said = [subprocess.run([python, "-c", INSTALL, bounds], env=kept | variables, cwd=wheels, capture_output=True, text=True, encoding="utf-8",
+                           check=True).stdout for bounds in (">=1.1,<2", ">=1,<2")]
+    assert said[0].startswith("ERROR the packages of the labs cannot be installed here") and "kitprobe 1.1 depends on numpy==2.9999" in said[0]
+    assert said[1].splitlines() == ["installed: kitprobe 1.0", "exchanged: transformers 5.1.0 -> 5.999",
+                                    f"left as they are: torch {newer('torch')}, numpy {newer('numpy')}"]
 
 
 def test_colab_starts_from_the_standard_library(tmp_path):

@@ -56,6 +56,18 @@ def test_everything_after_test_belongs_to_pytest(kit):
     assert kit.parse(["test", "-k", "run", "--help"]).pytest == ["-k", "run", "--help"]
 
 
+def test_student_and_publish_reach_their_modules(kit, monkeypatch, tmp_path):
+    from helpers import handout, publishing
+    monkeypatch.setenv("JUPYTER_PREFER_ENV_PATH", "1")
+    monkeypatch.setattr(handout, "hand_out", lambda *arguments: arguments)
+    monkeypatch.setattr(publishing, "publish", lambda *arguments: arguments)
+    monkeypatch.chdir(tmp_path)
+    assert kit.perform(kit.parse(["student", "course/handout"])) == (ROOT, tmp_path.resolve() / "course" / "handout")
+    labs = list(kit.find_labs().values())
+    assert kit.perform(kit.parse(["publish", "learner/kit", "--tag", "v2"])) == (ROOT, labs, "learner/kit", "v2")
+    assert kit.perform(kit.parse(["publish"])) == (ROOT, labs, None, None)
+
+
 def test_a_wrong_command_is_refused(kit):
     with pytest.raises(SystemExit) as stopped:
         kit.parse(["runn"])
