@@ -1,10 +1,12 @@
-"""The kit's commands: run, open, test, bench, doctor. Standard library only, because it makes the environment it needs.
+"""The kit's commands. Standard library only, because it makes the environment it needs.
 
     python kit.py run 1        executes lab 1 and writes pages to build/
     python kit.py open 1       opens lab 1 in JupyterLab
     python kit.py test         tests helpers and labs
     python kit.py bench        measures
     python kit.py doctor       says what is wrong with this computer's set-up
+    python kit.py student DIR  copies the kit for students: no solutions, no outputs
+    python kit.py publish OWNER/REPO    writes where the kit is published into every lab, for Colab
 
 Every command but `doctor` first brings `.venv` up to date (nothing happens, and no network is needed, if it already
 is) and then goes on inside it.
@@ -53,7 +55,7 @@ class Environment:
         if not self.python.exists():
             return None
         question = "import sys, pip; print('%d.%d' % sys.version_info[:2])"
-        answer = subprocess.run([str(self.python), "-c", question], capture_output=True, text=True, check=False)
+        answer = subprocess.run([str(self.python), "-c", question], capture_output=True, encoding="utf-8", check=False)
         return answer.stdout.strip() or None
 
     def fingerprint(self, version):
@@ -63,7 +65,7 @@ class Environment:
 
     def state(self):
         """"ready", "missing" (or its Python does not start), "interrupted" while installing, or "outdated"."""
-        stamp = self.stamp.read_text().strip() if self.stamp.exists() else ""
+        stamp = self.stamp.read_text(encoding="utf-8").strip() if self.stamp.exists() else ""
         if stamp == INSTALLING:
             return "interrupted"
         version = self.version()
@@ -84,10 +86,10 @@ class Environment:
             print(f"kit.py: .venv is {state}: creating it", flush=True)
             self._create()
         print("kit.py: installing the packages of requirements.txt; the first time this takes minutes", flush=True)
-        self.stamp.write_text(INSTALLING)
+        self.stamp.write_text(INSTALLING, encoding="utf-8")
         self._pip("-r", "requirements.txt", "-c", "constraints.txt")
         self._pip("--no-deps", "--no-build-isolation", "-e", ".")
-        self.stamp.write_text(self.fingerprint(self.version()))
+        self.stamp.write_text(self.fingerprint(self.version()), encoding="utf-8")
 
     def _create(self):
         """A fresh folder; the stamp says "installing" from the first moment, so that Ctrl-C is noticed later."""
@@ -97,7 +99,7 @@ class Environment:
             self.folder.mkdir()
         except OSError as error:
             raise KitError(f".venv: cannot be replaced ({error}); leave programs that use it, try again") from None
-        self.stamp.write_text(INSTALLING)
+        self.stamp.write_text(INSTALLING, encoding="utf-8")
         if subprocess.run([find_python(), "-m", "venv", str(self.folder)], check=False).returncode:
             raise KitError(".venv: could not be created (see above); on Debian and Ubuntu: apt install python3-venv")
 
@@ -155,7 +157,8 @@ def parse(arguments):
     """Command and options as a namespace; everything after `test` belongs to pytest."""
     parser = argparse.ArgumentParser(
         prog="kit.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    commands = parser.add_subparsers(dest="command", required=True, metavar="{run,open,test,bench,doctor}")
+    commands = parser.add_subparsers(
+        dest="command", required=True, metavar="{run,open,test,bench,doctor,student,publish}")
     run = commands.add_parser("run", help="execute labs, write executed notebooks, HTML pages and figures")
     run.add_argument("labs", nargs="*", metavar="LAB", help="numbers or names of extras; default: all numbered labs")
     run.add_argument("--profile", help="pocket, small, base or large; default: LAB_PROFILE, else what suits")
@@ -166,6 +169,11 @@ def parse(arguments):
     bench = commands.add_parser("bench", help="run the benchmarks")
     bench.add_argument("benchmarks", nargs="*", metavar="NAME", help="names of files in benchmarks/; default: all")
     commands.add_parser("doctor", help="check this computer and the set-up")
+    student = commands.add_parser("student", help="copy labs without solutions, with what they need, for students")
+    student.add_argument("folder", type=Path, metavar="DIR", help="new folder; nothing in it is replaced")
+    publish = commands.add_parser("publish", help="write badges and set-up cells for Colab")
+    publish.add_argument("repository", nargs="?", metavar="OWNER/REPO", help="on GitHub; default: see pyproject.toml")
+    publish.add_argument("--tag", help="what labs fetch; default: see pyproject.toml")
     if arguments[:1] == ["test"]:
         return argparse.Namespace(command="test", pytest=arguments[1:])
     return parser.parse_args(arguments)
@@ -216,6 +224,12 @@ def perform(options):
         os.chdir(ROOT)
         os.environ.setdefault("LAB_PROFILE", "pocket")
         return int(pytest.main(options.pytest or ["-q"]))
+    if options.command == "student":
+        from helpers.handout import hand_out
+        return hand_out(ROOT, options.folder.resolve())
+    if options.command == "publish":
+        from helpers.publishing import publish
+        return publish(ROOT, list(find_labs().values()), options.repository, options.tag)
     statuses = []
     for path in options.files:
         print(f"== {path.name}", flush=True)
@@ -248,5 +262,12 @@ def main(arguments):
         return 130
 
 
+def print_anywhere():
+    """A character that the output cannot show becomes a question mark: Windows gives files and pipes old code pages."""
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="replace")
+
+
 if __name__ == "__main__":
+    print_anywhere()
     sys.exit(main(sys.argv[1:]))

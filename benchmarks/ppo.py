@@ -62,13 +62,13 @@ def measure(way, steps):
 def _apart(way, arguments):
     """`measure` in a process of its own, so that its peak memory is its own."""
     command = [sys.executable, "-m", "benchmarks.ppo", "--way", way, "--steps", str(arguments.steps), "--threads", str(arguments.threads)]
-    return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout.splitlines()[-1])
+    return json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, encoding="utf-8").stdout.splitlines()[-1])
 
 
 def _peer(arguments):
     command = [arguments.peer_python, arguments.peer, "--config", "small", "--batch-size", str(BATCH), "--mini-batch-size", "4", "--query-tokens", str(PROMPT_TOKENS),
                "--new-tokens", str(NEW_TOKENS), "--steps", str(arguments.steps), "--threads", str(arguments.threads)]
-    found = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True).stdout)
+    found = json.loads(subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True, encoding="utf-8").stdout)
     median = found["median"]
     return {"rollout": median["generation_s"], "scoring": median["scoring_forward_policy_and_ref_s"], "update": median["optimisation_s"],
             "total": median["total_s"], "peak": found["rss_mib"]["peak"]}

@@ -142,7 +142,7 @@ def main():
     memory(pairs, tokenizer)
     command = [sys.executable, "-m", "benchmarks.training", "--only-base", *(f"--{name.replace('_', '-')}={value}" for name, value in vars(arguments).items()
                if name != "only_base")]
-    peak = int(subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()[-1]) / 2**30
+    peak = int(subprocess.run(command, check=True, capture_output=True, text=True, encoding="utf-8").stdout.splitlines()[-1]) / 2**30
     print(f"LoRA at flan-t5-base's shapes, float32, {arguments.base_batch_size} of the longest pairs: {peak:.1f} GiB at the most "
           f"(goal {GOALS['base, GiB']:.0f}: {'met' if peak <= GOALS['base, GiB'] else 'missed'})")
     print(machine())

@@ -50,7 +50,7 @@ def memory() -> float | None:
             return None
         total = float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
     limit = Path("/sys/fs/cgroup/memory.max")
-    allowed = limit.read_text().strip() if limit.is_file() else "max"
+    allowed = limit.read_text(encoding="utf-8").strip() if limit.is_file() else "max"
     return min(total, float(allowed)) if allowed.isdigit() else total
 
 

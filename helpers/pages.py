@@ -6,18 +6,30 @@ import base64
 from copy import deepcopy
 from html import escape
 from pathlib import Path
+from urllib.parse import quote
 
 from jinja2 import pass_context
 from latex2mathml.converter import convert
 from nbconvert import HTMLExporter
 from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
+from nbconvert.preprocessors.sanitize import SanitizeHTML
 from nbformat import from_dict
 from nbformat.v4 import new_output
 
 VIEW, STATE = "application/vnd.jupyter.widget-view+json", "application/vnd.jupyter.widget-state+json"
+# What a page may do: show itself. Should a script ever get into one, browsers do not run it, nor fetch or send anything.
+POLICY = ('<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; img-src \'self\' file: data:; '
+          'style-src \'unsafe-inline\'; font-src data:; base-uri \'none\'; form-action \'none\'">')
+# Notebooks are trusted, what they show is not: dialogues and models wrote it. Tags and styles that the kit's own tables use; no links.
+OUTPUTS = SanitizeHTML(
+    tags=["b", "blockquote", "br", "code", "div", "em", "h1", "h2", "h3", "h4", "hr", "i", "li", "ol", "p", "pre", "small", "span", "strong",
+          "sub", "sup", "table", "tbody", "td", "th", "thead", "tr", "ul"],
+    attributes={"*": ["style"]}, strip=True,
+    styles=["background", "background-color", "border", "border-bottom", "border-collapse", "border-radius", "color", "display", "font-family",
+            "font-size", "font-style", "font-weight", "margin", "max-width", "opacity", "padding", "text-align", "vertical-align", "white-space"])
 WITHOUT_SCRIPTS = """{% extends 'lab/index.html.j2' %}
-{% block html_head_js %}{% endblock %}{% block html_head_js_mathjax %}{% endblock %}
-{% block html_head_js_mermaidjs %}{% endblock %}{% block jupyter_widgets %}{% endblock %}"""
+{% block html_head_js %}POLICY{% endblock %}{% block html_head_js_mathjax %}{% endblock %}
+{% block html_head_js_mermaidjs %}{% endblock %}{% block jupyter_widgets %}{% endblock %}""".replace("POLICY", POLICY)
 STYLE = """body{font:16px/1.5 system-ui,sans-serif;max-width:72rem;margin:2rem auto;padding:0 1rem;color:#222}
 table{border-collapse:collapse;margin:.5rem 0 2rem}th,td{text-align:left;vertical-align:top;padding:.3rem .8rem;
 border-bottom:1px solid #ccc}img{max-width:22rem;margin:.3rem;border:1px solid #ccc}"""
@@ -59,9 +71,13 @@ class PageExporter(HTMLExporter):
 
 
 def write_page(notebook, path: Path, images: Path):
-    """Writes a notebook as one HTML file; links to images in its text start from the folder `images`."""
+    """Writes a notebook as one HTML file; links to images in its text start from the folder `images`. Outputs lose all that could act."""
     exporter = PageExporter(raw_template=WITHOUT_SCRIPTS, embed_images=True)
-    page, _ = exporter.from_notebook_node(still(notebook), {"metadata": {"name": path.stem, "path": str(images)}})
+    shown = still(notebook)
+    for cell in shown.cells:
+        if cell.cell_type == "code":
+            OUTPUTS.sanitize_code_outputs(cell.outputs)
+    page, _ = exporter.from_notebook_node(shown, {"metadata": {"name": path.stem, "path": str(images)}})
     path.write_text(page, encoding="utf-8")
 
 
@@ -133,7 +149,7 @@ def _table(head, rows):
 
 def _thumbnail(name):
     """A figure's file as a small picture that leads to the large one."""
-    file = f"figures/{escape(name)}"
+    file = f"figures/{quote(name, safe='')}"
     return f'<a href="{file}"><img src="{file}" loading="lazy" alt="{escape(name)}"></a>'
 
 
@@ -144,9 +160,9 @@ def index_page(results: list[dict], machine: dict[str, str]) -> str:
         results: what `helpers.running` knows of each lab (keys of `running.new_result`), in the order to show them.
         machine: facts by name, versions included.
     """
-    labs = [(f'<a href="{escape(result["name"])}.html">{escape(result["title"])}</a>',
-             f'<a href="{escape(result["name"])}.ipynb">notebook</a>', escape(result["status"]),
-             f'{result["cells_run"]} of {result["cells"]}', f'{result["seconds"]:.1f} s', escape(result["profile"]),
+    labs = [(f'<a href="{quote(result["name"], safe="")}.html">{escape(result["title"])}</a>',    # quoted, no name is an address
+             f'<a href="{quote(result["name"], safe="")}.ipynb">notebook</a>', escape(result["status"]),
+             escape(f'{result["cells_run"]} of {result["cells"]}'), f'{result["seconds"]:.1f} s', escape(result["profile"]),
              escape(result["finished"])) for result in results]
     claims = [(escape(result["title"]), escape(str(claim.get("claim", ""))), escape(str(claim.get("value", ""))),
                HOLDS[claim.get("holds")]) for result in results for claim in result["claims"]]
@@ -158,6 +174,6 @@ def index_page(results: list[dict], machine: dict[str, str]) -> str:
              _table(("lab", "claim", "measured", "holds"), claims) if claims else "<p>No claims yet.</p>",
              f"<h2>Figures</h2>{figures or '<p>None yet.</p>'}<h2>Machine and versions</h2>",
              _table(("what", "value"), [(escape(name), escape(value)) for name, value in machine.items()])]
-    head = '<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>Lab kit: results</title>'
+    head = f'<meta charset="utf-8">{POLICY}<meta name="viewport" content="width=device-width"><title>Lab kit: results</title>'
     return (f'<!DOCTYPE html><html lang="en"><head>{head}<style>{STYLE}</style></head>'
             f'<body>{"".join(parts)}</body></html>')

@@ -22,6 +22,11 @@ def colour_of(name: str) -> str:
     return next((colour for key, colour in (COLOURS | METHODS | ALIGNMENT).items() if name.startswith(key)), GREY)
 
 
+def literally(name: str) -> str:
+    """The name as a label that shows its dollars, where matplotlib would read a formula between two of them."""
+    return name.replace("$", r"\$")
+
+
 def bare(axes):
     """The axes without the frame's upper and right side."""
     for side in ("top", "right"):
@@ -55,7 +60,7 @@ def plot_intervals(intervals: Mapping, xlabel: str, title: str = "") -> Figure:
         axes.plot(interval.estimate, row, "o", color=colour_of(name), markersize=8)
         axes.annotate(f"{interval.estimate:.2f}", (interval.high, row), xytext=(8, 0), textcoords="offset points",
                       va="center", color=colour_of(name))
-    axes.set_yticks(range(len(intervals)), list(intervals))
+    axes.set_yticks(range(len(intervals)), list(map(literally, intervals)))
     axes.invert_yaxis()
     axes.margins(x=0.12)
     if all(interval.low >= 0 for interval in intervals.values()):      # differences may lie below zero
@@ -77,7 +82,7 @@ def plot_next_token(rows: Sequence[Mapping], title: str = "") -> Figure:
         fate = "cut by top-k" if not row["in_top_k"] else "cut by top-p" if not row["in_top_p"] else f"{row['final']:.1%}"
         axes.annotate(fate, (max(row["original"], row["final"]), place), xytext=(6, 0), textcoords="offset points",
                       va="center", fontsize=9, color=BLUE if row["in_top_p"] else RED)
-    axes.set_yticks(list(places), [row["token"].replace("▁", "␣").replace("\n", "⏎").replace("$", r"\$") for row in rows])
+    axes.set_yticks(list(places), [literally(row["token"].replace("▁", "␣").replace("\n", "⏎")) for row in rows])
     axes.invert_yaxis()
     axes.set_xlim(0, max([1e-6, *(max(row["original"], row["final"]) for row in rows)]) * 1.25)
     return finished(figure, axes, "probability of the next token (grey: as the model gives it; blue: what is drawn from)", title=title)

@@ -54,8 +54,8 @@ def new_result(path: Path, notebook, profile: str) -> dict:
 
 
 def plain(text: str) -> str:
-    """The text without the colour codes of a terminal."""
-    return re.sub(r"\x1b\[[0-9;]*[A-Za-z]", "", text)
+    """The text without what a terminal obeys: colour codes, and whatever a file's content may have brought into a message."""
+    return re.sub(r"\x1b\[[0-9;]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f-\x9f]", "", text)
 
 
 def last_lines(cell, error: CellExecutionError) -> str:

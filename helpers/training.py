@@ -24,6 +24,7 @@ from helpers.runs import RECORD, Record, fingerprint, fingerprint_pairs, latest_
 from helpers.trainer import TrainingError, batch_size_advice, is_out_of_memory, losses, make_trainer, one_bar
 
 logger = logging.getLogger(__name__)
+ADAPTER = "adapter_model.safetensors"       # as peft writes it
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,7 @@ def load_run(folder, model, settings) -> Run:
     """A finished run, its adapter put on a copy of `model`, or its whole model loaded.
 
     Raises:
-        TrainingError: the run started from another base model. ValueError: there is no readable record.
+        TrainingError: the run started from another base model, or its adapter is not there as safetensors. ValueError: there is no readable record.
     """
     folder = Path(folder)
     record = Record.load(folder)
@@ -128,6 +129,8 @@ def load_run(folder, model, settings) -> Run:
                             f"({fingerprint(model)[:10]}…); load it with its own, or train again")
     if record.method["kind"] == "full":
         trained = load_seq2seq(replace(settings, model=str(folder.resolve()), model_revision=None, dtype="float32"))[1]
+    elif not (folder / ADAPTER).is_file():      # peft would go on to pickles, and then to the hub
+        raise TrainingError(f"{folder}: has no {ADAPTER}; weights in another format are not read. Delete the folder to train again")
     else:
         trained = PeftModel.from_pretrained(copy.deepcopy(model).float(), folder)
     return Run(trained.to(settings.device).eval(), record, folder, loaded=True)

@@ -225,7 +225,7 @@ class Pretraining:
         partial = self.checkpoint.with_suffix(".partial")
         torch.save(state, partial)
         partial.replace(self.checkpoint)
-        (self.folder / "log.json").write_text(json.dumps(self.log, indent=1))
+        (self.folder / "log.json").write_text(json.dumps(self.log, indent=1), encoding="utf-8", newline="\n")
 
     def _set_rate(self, position):
         """Twice the rate while copying is learned, then the rate, then a linear fall to a fiftieth; and again from its half in each later stage.

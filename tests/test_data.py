@@ -92,7 +92,7 @@ def test_csv_with_bom_windows_newlines_and_quoted_lines(tmp_path):
 def test_other_delimiters(tmp_path, name, delimiter):
     lines = [delimiter.join(["id", "dialogue", "summary"])]
     lines += [delimiter.join([f"x{number}", f"Hi, {number}", "Short"]) for number in range(10)]
-    (tmp_path / name).write_text("\n".join(lines))
+    (tmp_path / name).write_text("\n".join(lines), encoding="utf-8")
     assert sum(split.num_rows for split in load(tmp_path / name).values()) == 10
 
 
@@ -245,7 +245,7 @@ def test_unusable_csv(tmp_path, content, message):
 
 
 def test_unknown_ending_and_missing_splits(tmp_path):
-    (tmp_path / "mine.xlsx").write_text("x")
+    (tmp_path / "mine.xlsx").write_text("x", encoding="utf-8")
     assert "mine.xlsx: ends in '.xlsx'" in last_line(tmp_path / "mine.xlsx")
     assert "no file for train, validation, test; files found: none" in last_line(tmp_path)
     write_folder(tmp_path)

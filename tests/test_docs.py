@@ -74,10 +74,19 @@ def test_every_relative_link_resolves(name):
 
 
 def test_the_documents_are_there_and_the_readme_leads_to_them():
-    wanted = {f"docs/{name}.md" for name in ("concepts", "troubleshooting", "teaching")}
+    wanted = {f"docs/{name}.md" for name in ("concepts", "glossary", "troubleshooting", "teaching")}
     assert wanted <= set(DOCUMENTS)
     targets = link_targets((ROOT / "README.md").read_text(encoding="utf-8"))
     assert wanted <= {target.partition("#")[0] for target in targets}
+
+
+def test_the_readme_names_every_helper():
+    tree = re.search(r"^kit\.py .*?(?=^```)", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)[0]
+    named = set(re.findall(r"[\w…]+\.py", tree))
+    missing = [path.name for path in (ROOT / "helpers").glob("[!_]*.py")
+               if path.name not in named and f"…_{path.name.partition('_')[2]}" not in named]
+    assert missing == []
+    assert [name for name in named if "…" not in name and not list(ROOT.glob(name)) and not list(ROOT.glob(f"helpers/{name}"))] == []
 
 
 def table_rows(text):
@@ -93,6 +102,31 @@ def test_every_concept_has_a_section_or_is_planned():
     assert len(rows) > 40
     assert [row for row in rows if len(row) != 3 or not all(row)] == []
     assert [row for row in rows if (row[2] == "planned") == bool(link_targets(row[2]))] == []
+
+
+def test_every_term_of_the_glossary_is_explained_briefly_and_met_where_it_says():
+    rows = table_rows((ROOT / "docs" / "glossary.md").read_text(encoding="utf-8"))
+    terms = [row[0] for row in rows]
+    assert len(terms) > 60 and terms == sorted(set(terms), key=str.lower)
+    assert [row for row in rows if len(row) != 3] == []
+    sentences = {term: re.split(r"(?<=[.?!])\s+(?=[A-Z])", meaning) for term, meaning, _ in rows}
+    assert [term for term, found in sentences.items() if not 1 <= len(found) <= 2 or not all(sentence.endswith(".") for sentence in found)] == []
+    assert [term for term, meaning, _ in rows if not 5 <= len(meaning.split()) <= 40] == []
+    for term, _, where in rows:
+        targets = [unquote(target) for target in link_targets(where)]
+        assert targets and all(re.search(r"^\.\./labs/.*\.ipynb#\d+\.-", target) for target in targets), term
+        for target in targets:
+            section, lab = (re.sub(r"\s+", " ", text).lower() for text in section_of(target))
+            stems = [re.sub(r"(ping|ing|ence|d|e)$", "", word) for word in term.lower().split()]
+            assert all(stem in section for stem in stems) or term.lower() in lab, f"{term}: not a word of {target}"
+
+
+def section_of(target):
+    """(the numbered section that a link from docs/ leads to, its code included; the whole lab)."""
+    place, _, anchor = target.partition("#")
+    lab = "\n\n".join(cell.source for cell in nbformat.read((ROOT / "docs" / place).resolve(), as_version=4).cells)
+    parts = re.split(r"^## ", lab, flags=re.MULTILINE)
+    return next(part for part in parts if part.partition("\n")[0].replace(" ", "-") == anchor), lab
 
 
 @pytest.mark.parametrize("lab", sorted(path.name for path in (ROOT / "labs").glob("[0-9][0-9]_*.ipynb")))
@@ -133,7 +167,7 @@ def project(tmp_path):
     "https://example.org/nowhere"])
 def test_good_links_are_accepted(project, target):
     code = "`[not](a-link)`\n```\n[nor](this)\n```"
-    (project / "page.md").write_text(f"# A title, or 2\nsee [this]({target}) and {code}\n")
+    (project / "page.md").write_text(f"# A title, or 2\nsee [this]({target}) and {code}\n", encoding="utf-8")
     assert broken_links(project / "page.md", project) == []
 
 
@@ -144,5 +178,5 @@ def test_good_links_are_accepted(project, target):
 def test_bad_links_are_found(project, link):
     (project / "build").mkdir()
     (project / "build" / "index.html").touch()
-    (project / "page.md").write_text(f"# A title\n{link}\n")
+    (project / "page.md").write_text(f"# A title\n{link}\n", encoding="utf-8")
     assert len(broken_links(project / "page.md", project)) == 1

@@ -132,9 +132,9 @@ def test_task_rows_are_those_of_one_part_and_none_without_a_file(tmp_path):
     assert load_task_rows(here, "known") == []
     for split in ("train", "validation", "test"):
         line = {"id": split, "dialogue": f"#Person1#: About {split}.", "summary": "A summary."}
-        (tmp_path / "data" / f"{split}.jsonl").write_text(json.dumps(line) + "\n")
+        (tmp_path / "data" / f"{split}.jsonl").write_text(json.dumps(line) + "\n", encoding="utf-8")
     lines = [{"id": "test", "task": "topic", "answer": "cats", "part": part} for part in ("known", "unseen", "known")]
-    (tmp_path / "tasks.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (tmp_path / "tasks.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
     assert [row["part"] for row in load_task_rows(here, "known")] == ["known", "known"]
 
 

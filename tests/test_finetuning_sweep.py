@@ -21,7 +21,7 @@ def bench(tiny_model, tiny_tokenizer, tmp_path_factory):
     folder = tmp_path_factory.mktemp("world")
     (folder / "tasks.jsonl").write_text("".join(json.dumps(
         {"id": f"{split}-{row['id']}", "task": task, "answer": "cats", "part": split}) + "\n"
-        for split in ("train", "test") for row in ROWS for task in ("topic", "tone")))
+        for split in ("train", "test") for row in ROWS for task in ("topic", "tone")), encoding="utf-8")
     splits = {split: [row | {"id": f"{split}-{row['id']}"} for row in ROWS] for split in ("train", "validation", "test")}
     return Bench(tiny_settings(folder, tiny_model, tiny_tokenizer, splits, train_steps=4))
 

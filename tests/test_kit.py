@@ -33,7 +33,7 @@ def labs(tmp_path):
     """A project with three labs, one of them an extra."""
     (tmp_path / "labs" / "extras").mkdir(parents=True)
     for name in ("02_later.ipynb", "01_first.ipynb", "extras/rag.ipynb", "notes.ipynb"):
-        (tmp_path / "labs" / name).write_text("{}")
+        (tmp_path / "labs" / name).write_text("{}", encoding="utf-8")
     return tmp_path
 
 
@@ -54,6 +54,18 @@ def test_arguments_of_run(kit):
 
 def test_everything_after_test_belongs_to_pytest(kit):
     assert kit.parse(["test", "-k", "run", "--help"]).pytest == ["-k", "run", "--help"]
+
+
+def test_student_and_publish_reach_their_modules(kit, monkeypatch, tmp_path):
+    from helpers import handout, publishing
+    monkeypatch.setenv("JUPYTER_PREFER_ENV_PATH", "1")
+    monkeypatch.setattr(handout, "hand_out", lambda *arguments: arguments)
+    monkeypatch.setattr(publishing, "publish", lambda *arguments: arguments)
+    monkeypatch.chdir(tmp_path)
+    assert kit.perform(kit.parse(["student", "course/handout"])) == (ROOT, tmp_path.resolve() / "course" / "handout")
+    labs = list(kit.find_labs().values())
+    assert kit.perform(kit.parse(["publish", "learner/kit", "--tag", "v2"])) == (ROOT, labs, "learner/kit", "v2")
+    assert kit.perform(kit.parse(["publish"])) == (ROOT, labs, None, None)
 
 
 def test_a_wrong_command_is_refused(kit):
@@ -79,7 +91,7 @@ def test_an_unknown_lab_is_named_with_the_choices(kit, labs):
 def test_benchmarks_by_name(kit, tmp_path):
     (tmp_path / "benchmarks").mkdir()
     for name in ("speed", "memory", "_shared"):
-        (tmp_path / "benchmarks" / f"{name}.py").write_text("")
+        (tmp_path / "benchmarks" / f"{name}.py").write_text("", encoding="utf-8")
     assert [path.stem for path in kit.choose_benchmarks([], tmp_path)] == ["memory", "speed"]
     assert [path.stem for path in kit.choose_benchmarks(["speed.py"], tmp_path)] == ["speed"]
     with pytest.raises(kit.KitError, match="'sped' is not one of memory, speed"):
@@ -90,7 +102,7 @@ def test_benchmarks_by_name(kit, tmp_path):
 def environment(kit, tmp_path, monkeypatch):
     """An environment whose commands are recorded, not run; `status` is what they return, or raise."""
     for name in kit.LISTS:
-        (tmp_path / name).write_text(name)
+        (tmp_path / name).write_text(name, encoding="utf-8")
     fake = kit.Environment(tmp_path)
     fake.commands, fake.status = [], 0
 
@@ -113,7 +125,7 @@ def test_set_up_happens_once_and_again_when_requirements_change(environment):
     assert environment.state() == "ready"
     environment.prepare()
     assert len(environment.commands) == 3, "a second set-up ran something"
-    (environment.root / "constraints.txt").write_text("other")
+    (environment.root / "constraints.txt").write_text("other", encoding="utf-8")
     assert environment.state() == "outdated"
     environment.prepare()
     assert len(environment.commands) == 5 and environment.state() == "ready"
@@ -123,7 +135,7 @@ def test_set_up_happens_once_and_again_when_requirements_change(environment):
 def test_the_stamp_covers_every_list_and_the_version(environment, name):
     before = environment.fingerprint("3.12")
     assert before != environment.fingerprint("3.13")
-    (environment.root / name).write_text("changed")
+    (environment.root / name).write_text("changed", encoding="utf-8")
     assert environment.fingerprint("3.12") != before
 
 
@@ -132,7 +144,7 @@ def test_an_interrupted_installation_is_noticed_and_made_anew(environment):
     with pytest.raises(KeyboardInterrupt):
         environment.prepare()
     assert environment.state() == "interrupted"
-    (environment.folder / "half-a-package").write_text("")
+    (environment.folder / "half-a-package").write_text("", encoding="utf-8")
     environment.status = 0
     environment.prepare()
     assert environment.state() == "ready" and not (environment.folder / "half-a-package").exists()
@@ -317,7 +329,7 @@ def test_the_doctor_names_a_wrong_setting(monkeypatch):
 
 
 def test_every_requirement_is_bounded_explained_and_pinned_within_its_bounds():
-    lines = [line for line in (ROOT / "requirements.txt").read_text().splitlines() if not line.startswith("#")]
+    lines = [line for line in (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
     assert all("#" in line and "<" in line.split("#")[0] for line in lines)
     tested = doctor.listed(ROOT / "constraints.txt")
     for name, bounds in doctor.listed(ROOT / "requirements.txt").items():

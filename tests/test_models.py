@@ -60,9 +60,9 @@ def untie(folder):
     """Gives the saved model an output head of its own, and the config.json that FLAN-T5 has."""
     head = torch.randn(16, 8)
     change_weights(folder, lambda weights: weights.update({"lm_head.weight": head}))
-    config = json.loads((folder / "config.json").read_text())
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     config.pop("scale_decoder_outputs", None)
-    (folder / "config.json").write_text(json.dumps(config | {"tie_word_embeddings": False}))
+    (folder / "config.json").write_text(json.dumps(config | {"tie_word_embeddings": False}), encoding="utf-8")
     return head
 
 
@@ -156,7 +156,7 @@ def test_weights_cut_short(folder, keep):
 
 
 def test_missing_files(folder, tmp_path):
-    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    (folder / "model.safetensors").replace(folder / "pytorch_model.bin")
     with pytest.raises(ModelError, match="has no safetensors file"):
         load(folder)
     settings = load_settings("pocket", model=folder)
@@ -167,7 +167,7 @@ def test_missing_files(folder, tmp_path):
 
 @pytest.mark.parametrize("name", ["tokenizer.json", "config.json"])
 def test_broken_json(folder, name):
-    (folder / name).write_text('{"model_type": ')
+    (folder / name).write_text('{"model_type": ', encoding="utf-8")
     with pytest.raises(ModelError, match="is no encoder-decoder model that transformers can load"):
         load(folder)
 

@@ -75,14 +75,14 @@ def test_enough_scenarios_and_no_problem_in_any(corpus):
                                              ("-- hello\nC: who am I", "cannot read 'C: who am I'")])
 def test_a_line_that_breaks_the_format_is_named_with_its_place(tmp_path, line, fault):
     file = tmp_path / "broken.txt"
-    file.write_text(f"== name\nroles: a / b\n{line}\n")
+    file.write_text(f"== name\nroles: a / b\n{line}\n", encoding="utf-8")
     with pytest.raises(ScenarioError, match=rf"broken\.txt:\d: {re.escape(fault)}"):
         parse(file, {})
 
 
 def test_a_scenario_without_what_it_needs_is_told_so(tmp_path):
     file = tmp_path / "poor.txt"
-    file.write_text("== poor\ntopic: a\nroles: a / b\nslot thing: x / y\n-- hello\nA: Take the {other}.\nB: Yes.\n> {A} *wants* {thing}\n")
+    file.write_text("== poor\ntopic: a\nroles: a / b\nslot thing: x / y\n-- hello\nA: Take the {other}.\nB: Yes.\n> {A} *wants* {thing}\n", encoding="utf-8")
     problems = "\n".join(check(parse(file, {})[0]))
     for fault in ("at least 4 wanted", "{thing}, which not every way", "{other} is used but not defined", "at least 7 wanted",
                   "no key beat", "no beat with branches", "at least 3 wordings"):

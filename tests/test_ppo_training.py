@@ -66,7 +66,7 @@ def test_a_killed_run_ends_at_the_weights_of_an_uninterrupted_one(tiny_model, ti
     whole = tiny_trainer(base, tiny_tokenizer, anneal_steps=10)
     whole.run(8, show_progress=False)
     killed = subprocess.run([sys.executable, "-m", "tests.ppo_cases", tmp_path / "base", tmp_path / "runs", "7"], cwd=ROOT, check=False,
-                            capture_output=True, text=True, timeout=300)
+                            capture_output=True, text=True, timeout=300, encoding="utf-8")
     assert killed.returncode in (-9, 9), killed.stderr
     newest = next((tmp_path / "runs").glob("*/checkpoint-6"))
     with (newest / "state.safetensors").open("r+b") as file:

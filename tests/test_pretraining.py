@@ -218,7 +218,7 @@ def test_write_lines_leaves_no_half_file(tmp_path):
 def test_checksums_list_everything_but_themselves(tmp_path):
     for name in ("data/train.jsonl", "model/config.json", "tasks.jsonl", "checksums.json"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text("x")
+        (tmp_path / name).write_text("x", encoding="utf-8")
     found = build.checksums(tmp_path)
     assert list(found) == ["data/train.jsonl", "model/config.json", "tasks.jsonl"] and len(set(found.values())) == 1
 

@@ -31,7 +31,7 @@ def no_network(monkeypatch):
 def model_folder(tmp_path):
     folder = tmp_path / "my-model"
     folder.mkdir()
-    (folder / "config.json").write_text("{}")
+    (folder / "config.json").write_text("{}", encoding="utf-8")
     return folder
 
 

@@ -60,7 +60,7 @@ def test_parts_share_the_points_between_them(only, expected, tmp_path):
         command_line("", SWEEPS, Squares, tmp_path, [*only, "--part", part, "--results", str(tmp_path / folder), "--work", str(tmp_path)])
     first, second = ({path.stem for path in (tmp_path / folder).iterdir()} - {"base"} for folder in ("first", "second"))
     assert first | second == expected and not first & second
-    assert json.loads((tmp_path / "first" / "base.json").read_text()) == {"square": 0}
+    assert json.loads((tmp_path / "first" / "base.json").read_text(encoding="utf-8")) == {"square": 0}
 
 
 @pytest.mark.parametrize("part", ["0/2", "3/2", "half", "1"])

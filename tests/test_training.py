@@ -87,7 +87,7 @@ def test_an_adapter_of_another_base_model_is_refused(runs, tiny_model):
 
 
 def test_a_broken_record_is_named(runs, tiny_model, tmp_path):
-    (tmp_path / "record.json").write_text('{"name": "lora"')
+    (tmp_path / "record.json").write_text('{"name": "lora"', encoding="utf-8")
     with pytest.raises(ValueError, match="record.json"):
         load_run(tmp_path, tiny_model, tiny_settings())
 
@@ -108,7 +108,7 @@ def uninterrupted(tiny_model, tiny_tokenizer, tmp_path_factory):
 def test_a_killed_run_ends_at_the_weights_of_an_uninterrupted_one(uninterrupted, tiny_tokenizer, tmp_path, kind, caplog):
     source, base, expected = uninterrupted
     killed = subprocess.run([sys.executable, "-m", "tests.training_cases", source, tmp_path, kind, "9"], cwd=ROOT, check=False,
-                            capture_output=True, text=True, timeout=300)
+                            capture_output=True, text=True, timeout=300, encoding="utf-8")
     assert killed.returncode in (-9, 9), killed.stderr
     work = next(tmp_path.glob("*/checkpoints"))
     newest, faults = latest_checkpoint(work)
