@@ -7,10 +7,11 @@ from collections.abc import Callable
 
 from IPython.display import HTML
 
-from helpers import exercises_alignment, exercises_finetuning, exercises_prompting
+from helpers import exercises_alignment, exercises_finetuning, exercises_prompting, exercises_quantization
 from helpers.expectations import NotYet
 
-CHECKS: dict[str, Callable] = {check.__name__: check for lab in (exercises_prompting, exercises_finetuning, exercises_alignment) for check in lab.CHECKS}
+LABS = (exercises_prompting, exercises_finetuning, exercises_alignment, exercises_quantization)
+CHECKS: dict[str, Callable] = {check.__name__: check for lab in LABS for check in lab.CHECKS}
 
 
 def solves(name: str, function: Callable) -> tuple[bool, str]:

@@ -20,6 +20,7 @@ from helpers.hardware import PeakMemory
 from helpers.methods import Method, adapt
 from helpers.models import count_parameters, load_seq2seq
 from helpers.progress import progress
+from helpers.quantized import fake_quantized
 from helpers.runs import RECORD, Record, fingerprint, fingerprint_pairs, latest_checkpoint, notes
 from helpers.trainer import TrainingError, batch_size_advice, is_out_of_memory, losses, make_trainer, one_bar
 
@@ -126,8 +127,10 @@ def load_run(folder, model, settings) -> Run:
     if record.base != fingerprint(model):
         raise TrainingError(f"{folder}: was trained on another base model (weights {record.base[:10]}…) than the one given "
                             f"({fingerprint(model)[:10]}…); load it with its own, or train again")
-    if record.method["kind"] == "full":
+    if record.method["kind"] in ("full", "qat"):
         trained = load_seq2seq(replace(settings, model=str(folder.resolve()), model_revision=None, dtype="float32"))[1]
+        if record.method["kind"] == "qat":
+            trained = fake_quantized(trained, **record.method["options"])
     else:
         trained = PeftModel.from_pretrained(copy.deepcopy(model).float(), folder)
     return Run(trained.to(settings.device).eval(), record, folder, loaded=True)
