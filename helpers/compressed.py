@@ -79,8 +79,9 @@ def _check_hardware(folder, metadata, notes, device):
     for form, count in forms.items():
         devices = RUNS_ON.get(form.rpartition(".")[2], ())
         if device not in devices:
-            raise CompressedError(f"{folder}: {count} weights are {form}, a form for {' or '.join(devices) or 'hardware unknown to the kit'}; the file was made on "
-                                  f"{notes['made on']}, and this model is to run on {device}. Load it there, or compress the original model again for {device}")
+            known = " or ".join(devices) or "hardware unknown to the kit"
+            raise CompressedError(f"{folder}: {count} weights are {form}, a form for {known}, and this model is to run on {device} (the file was made on "
+                                  f"{notes['made on']}). Load it on such hardware, or compress the original model again for {device}")
 
 
 def load_compressed(folder, device: str = "cpu"):

@@ -66,7 +66,10 @@ def resident_bytes(make, device: str = "cpu") -> int:
     """Memory that what `make` returns takes, as the system sees it while it is held; what was needed only on the way does not count.
 
     On a GPU torch's own count; elsewhere the process's resident memory, exact where freed memory can be handed back (`release_freed_memory`).
+    It is made twice: what is loaded at the first use of an operation stays, and belongs to nobody.
     """
+    make()
+
     def count():
         gc.collect()
         release_freed_memory()

@@ -6,6 +6,7 @@ import gc
 import hashlib
 import json
 import platform
+import re
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -62,6 +63,11 @@ class Variant:
         return mean_interval(self.milliseconds)
 
 
+def slug(name: str) -> str:
+    """The name as a file may be called on any system: "int4, embeddings int8" is "int4-embeddings-int8"."""
+    return re.sub(r"[^\w.]+", "-", name).strip("-")
+
+
 def machine(device: str) -> str:
     """What computes, in words."""
     return torch.cuda.get_device_name() if device == "cuda" else f"{platform.machine()}, {torch.get_num_threads()} threads"
@@ -98,8 +104,8 @@ def measure_variant(name: str, family: str, folder, start: str, rows: Sequence, 
     """
     digest = hashlib.sha256((Path(folder) / WEIGHTS).read_bytes())
     digest.update(json.dumps([[row["id"] for row in rows], settings.max_prompt_tokens, settings.max_new_tokens, settings.device]).encode())
-    path, identity = Path(records) / f"{family}-{name}.json".replace(" ", "-"), digest.hexdigest()[:16]
-    known = read_variants(records).get(name)
+    path, identity = Path(records) / f"{slug(f'{family} {name}')}-{start[:8]}.json", digest.hexdigest()[:16]
+    known = read_variants(records, start).get(name)
     if known and known.identity == identity and not again:
         return known
     prompts = [build_prompt(row["dialogue"]) for row in rows[:PROMPTS]]

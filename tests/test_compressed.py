@@ -66,7 +66,7 @@ def test_a_checkpoint_for_a_gpu_says_so_on_a_processor(tiny_tokenizer, tmp_path)
     layer.weight = nn.Parameter(four_bits_for_a_gpu(layer.weight), requires_grad=False)
     assert isinstance(layer.weight, TorchAOBaseTensor)
     save_compressed(model, tiny_tokenizer, tmp_path)
-    with pytest.raises(CompressedError, match=r"1 weights are Int4Tensor, a form for cuda; .*this model is to run on cpu.* compress the original model again for cpu"):
+    with pytest.raises(CompressedError, match=r"1 weights are Int4Tensor, a form for cuda, and this model is to run on cpu .* again for cpu"):
         load_compressed(tmp_path, "cpu")
 
 

@@ -54,6 +54,12 @@ def test_records_of_all_labs_are_read_those_of_other_models_only_if_asked(measur
     assert read_variants(records, "another model") == {} and read_variants(records / "nowhere") == {}
 
 
+def test_names_become_files_on_any_system(measured):
+    measure, _, records = measured
+    variant = measure("nf4 (4 bits, blocks)")
+    assert [path.name for path in records.iterdir()] == [f"quantization-nf4-4-bits-blocks-{variant.start[:8]}.json"]
+
+
 def test_a_file_that_is_no_record_is_named(measured):
     _, _, records = measured
     records.mkdir()
