@@ -33,7 +33,8 @@ def zero_integer(function):
     for values, bits, row in _cases():
         low, high = -(2 ** (bits - 1)), 2 ** (bits - 1) - 1
         expect_number(function(list(values), bits), zero_point(row, bits).zero_point.item(),
-                      f"weights {values}, {bits} bits (integers from {low} to {high} for numbers from min to max, 0 always among them: {low} − round(min / scale))")
+                      f"weights {values}, {bits} bits (integers from {low} to {high} for numbers from min to max, 0 always among them: "
+                      f"{low} − round(min / scale))")
 
 
 def quantized_bytes(function):
