@@ -25,6 +25,7 @@ from helpers.runs import RECORD, Record, fingerprint, fingerprint_pairs, latest_
 from helpers.trainer import TrainingError, batch_size_advice, is_out_of_memory, losses, make_trainer, one_bar
 
 logger = logging.getLogger(__name__)
+PACKAGES = ("torch", "transformers", "peft", "accelerate")      # whose versions decide a result
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ def train(model, tokenizer, pairs, validation, method: Method, settings, folder,
                 "accumulation": accumulation, "evaluations": evaluations, "patience": patience, "seed": settings.seed,
                 "dtype": settings.dtype, "device": settings.device, "pairs": fingerprint_pairs(pairs),
                 "validation": fingerprint_pairs(validation),
-                "versions": {package: version(package) for package in ("torch", "transformers", "peft", "accelerate")}}
+                "versions": {package: version(package) for package in (*PACKAGES, *(["torchao"] if method.kind == "qat" else []))}}
     key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:10]
     target = Path(folder) / f"{name or method.kind}-{key}"
     if (target / RECORD).exists():
