@@ -98,7 +98,7 @@ def test_quantization_aware_training_lowers_the_loss_and_is_loaded_as_it_was(mod
     assert torch.allclose(logits(again.model, batch), logits(run.model, batch), atol=1e-4)       # a loaded one computes attention without padding
     assert fingerprint(again.model) == fingerprint(run.model)
     small = converted(run.model, 2)
-    assert small(**batch).loss < 0.7 * quantized(model, low_bits(2))(**batch).loss
+    assert small(**batch).loss < 0.8 * quantized(model, low_bits(2))(**batch).loss
     assert {weight.target_dtype for weight in small.state_dict().values() if isinstance(weight, TorchAOBaseTensor)} == {torch.int2}
 
 
