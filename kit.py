@@ -133,7 +133,7 @@ def find_labs(root=ROOT):
 
 
 def choose_labs(names, labs):
-    """The notebooks asked for, in the order asked for; all numbered ones if none is.
+    """The notebooks asked for, in the order asked for; all numbered ones if none is; "extras" means all of those.
 
     Raises:
         KitError: a name that no lab has, with the list of those there are; or no lab at all.
@@ -145,7 +145,7 @@ def choose_labs(names, labs):
     chosen = []
     for name in names:
         short = str(int(name)) if name.isdecimal() else name
-        found = [path for key, path in labs.items() if short in (key, path.stem, path.name)]
+        found = [path for key, path in labs.items() if short in (key, path.stem, path.name) or short == path.parent.name == "extras"]
         if not found:
             choices = ", ".join(f"{key} ({path.name})" for key, path in labs.items())
             raise KitError(f"lab: {name!r} is not one of {choices}")
@@ -160,7 +160,7 @@ def parse(arguments):
     commands = parser.add_subparsers(
         dest="command", required=True, metavar="{run,open,test,bench,doctor,student,publish}")
     run = commands.add_parser("run", help="execute labs, write executed notebooks, HTML pages and figures")
-    run.add_argument("labs", nargs="*", metavar="LAB", help="numbers or names of extras; default: all numbered labs")
+    run.add_argument("labs", nargs="*", metavar="LAB", help="numbers, names of extras, or extras for all of these; default: all numbered labs")
     run.add_argument("--profile", help="pocket, small, base or large; default: LAB_PROFILE, else what suits")
     run.add_argument("--out", type=Path, default=ROOT / "build", help="folder for the pages (default: build)")
     lab = commands.add_parser("open", help="open JupyterLab on 127.0.0.1")

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
-from helpers.plots import BLUE, bare, colour_of, draw_levels, finished
+from helpers.plots import BLUE, SERIES, bare, colour_of, draw_levels, finished
 
 
 def plot_losses(losses: Mapping, title: str = "") -> Figure:
@@ -48,6 +48,22 @@ def plot_series(x: Sequence[float], series: Mapping, xlabel: str, ylabel: str, l
     axes.set_xticks(list(x), [f"{place:,}" for place in x])
     axes.minorticks_off()
     axes.margins(x=0.14)
+    return finished(figure, axes, xlabel, ylabel)
+
+
+def plot_lines(x: Sequence[float], series: Mapping, xlabel: str, ylabel: str) -> Figure:
+    """Numbers over a few places in a row, heights on a logarithmic axis.
+
+    Args:
+        x: places, in the order in which they are drawn; series: name -> list of numbers above 0, one for each place.
+    """
+    figure, axes = plt.subplots(figsize=(7.5, 3.4), layout="constrained")
+    for (name, values), colour in zip(series.items(), SERIES):
+        axes.plot(range(len(x)), values, "o-", color=colour)
+        axes.annotate(name, (len(x) - 1, values[-1]), xytext=(8, 0), textcoords="offset points", va="center", color=colour)
+    axes.set_yscale("log")
+    axes.set_xticks(range(len(x)), [str(place) for place in x])
+    axes.margins(x=0.2)
     return finished(figure, axes, xlabel, ylabel)
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
+import gc
+import sys
 import threading
 import urllib.error
 import urllib.request
@@ -43,6 +46,39 @@ def choose_dtype(device: str) -> tuple[str, str]:
     if device == "cpu" and (torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()):
         return "bfloat16", "this processor has bfloat16 instructions: half the memory, and float32's range"
     return "float32", "this device has no fast bfloat16, and float16 overflows inside T5"
+
+
+def release_freed_memory() -> bool:
+    """Hands freed memory that the C library keeps back to the system, so that what is held next can be seen to grow.
+
+    Returns:
+        whether the library could (glibc's malloc_trim); others keep less in the first place.
+    """
+    if sys.platform != "linux":
+        return False
+    try:
+        return bool(ctypes.CDLL("libc.so.6").malloc_trim(0))
+    except (OSError, AttributeError):
+        return False
+
+
+def resident_bytes(make, device: str = "cpu") -> int:
+    """Memory that what `make` returns takes, as the system sees it while it is held; what was needed only on the way does not count.
+
+    On a GPU torch's own count; elsewhere the process's resident memory, exact where freed memory can be handed back (`release_freed_memory`).
+    It is made twice: what is loaded at the first use of an operation stays, and belongs to nobody.
+    """
+    make()
+
+    def count():
+        gc.collect()
+        release_freed_memory()
+        return torch.cuda.memory_allocated() if device == "cuda" else psutil.Process().memory_info().rss
+    before = count()
+    held = make()
+    found = count() - before
+    del held
+    return found
 
 
 class PeakMemory:

@@ -10,13 +10,15 @@ from dataclasses import dataclass, field
 import torch
 from peft import IA3Config, LoraConfig, PromptTuningConfig, PromptTuningInit, TaskType, get_peft_model
 
+from helpers.quantized import fake_quantized
+
 # peft asks transformers for a name that is going to be dropped; there is nothing that whoever reads the warning could do.
 warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated", category=FutureWarning)
 
 # Names of T5's linear layers; queries and values are what LoRA is usually put on.
 ATTENTION, FEED_FORWARD = ("q", "v"), ("wi_0", "wi_1", "wo")
 LINEAR = ("q", "k", "v", "o", *FEED_FORWARD)
-CONFIGS = {"full": None, "lora": LoraConfig, "ia3": IA3Config, "prompt": PromptTuningConfig}
+CONFIGS = {"full": None, "qat": None, "lora": LoraConfig, "ia3": IA3Config, "prompt": PromptTuningConfig}
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,14 @@ class Method:
 def full(learning_rate: float = 5e-4) -> Method:
     """Full fine-tuning: every weight is trained."""
     return Method("full", learning_rate)
+
+
+def qat(bits: int, learning_rate: float = 2e-4) -> Method:
+    """Quantization-aware training: every weight is trained, and linear layers compute with theirs rounded to so many bits (2 to 8), as they will be used.
+
+    `helpers.quantized.converted` then makes them true integers. Source: Jacob et al. 2018, section 3, through torchao.
+    """
+    return Method("qat", learning_rate, {"bits": bits})
 
 
 def lora(rank: int = 8, targets: tuple[str, ...] = LINEAR, learning_rate: float = 4e-3, alpha: int | None = None, encoder: bool = True) -> Method:
@@ -85,13 +95,15 @@ def adapt(model, method: Method, seed: int = 0):
     Args:
         seed: of the adapter's starting values.
     Returns:
-        a model of the same class for "full", else a PEFT model around a copy. `model` itself is left as it is.
+        a model of the same class for "full" and "qat", else a PEFT model around a copy. `model` itself is left as it is.
     Raises:
         ValueError: options that the adapter does not have, or target layers that the model does not have.
     """
     adapted = copy.deepcopy(model).float()
     if method.kind == "full":
         return adapted.requires_grad_(True)
+    if method.kind == "qat":
+        return fake_quantized(adapted.requires_grad_(True), **method.options)
     try:
         config = CONFIGS[method.kind](task_type=TaskType.SEQ_2_SEQ_LM, **method.options)
         with torch.random.fork_rng(devices=[]):

@@ -14,12 +14,15 @@ BLUE, ORANGE, GREEN, PINK, SKY, RED, YELLOW, GREY = ("#0072b2", "#e69f00", "#009
 COLOURS = {"zero-shot": ORANGE, "one-shot": SKY, "two-shot": GREEN, "three-shot": BLUE, "wrong style": RED,
            "no instruction": PINK, "reference": "#000000", "baseline": GREY}
 METHODS = {"full": RED, "lora": BLUE, "prompt": PINK, "ia3": GREEN}
+SERIES = (BLUE, ORANGE, GREEN, PINK, SKY, RED)      # for what has no colour of its own
+COMPRESSION = {"float32": "#000000", "bfloat16": GREY, "int8": BLUE, "int4": GREEN, "nf4": PINK, "after training": ORANGE, "during training": BLUE,
+               "int3": SKY, "int2": RED, "qlora": PINK}
 ALIGNMENT = {"before": ORANGE, "β": BLUE, "independent judge": BLUE, "reward model": ORANGE, "noise 0.5": BLUE, "noise 2": ORANGE}
 
 
 def colour_of(name: str) -> str:
     """The colour of the thing a name begins with; grey for anything that has none of its own."""
-    return next((colour for key, colour in (COLOURS | METHODS | ALIGNMENT).items() if name.startswith(key)), GREY)
+    return next((colour for key, colour in (COLOURS | METHODS | ALIGNMENT | COMPRESSION).items() if name.startswith(key)), GREY)
 
 
 def literally(name: str) -> str:

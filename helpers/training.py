@@ -20,11 +20,13 @@ from helpers.hardware import PeakMemory
 from helpers.methods import Method, adapt
 from helpers.models import count_parameters, load_seq2seq
 from helpers.progress import progress
+from helpers.quantized import fake_quantized
 from helpers.runs import RECORD, Record, fingerprint, fingerprint_pairs, latest_checkpoint, notes
 from helpers.trainer import TrainingError, batch_size_advice, is_out_of_memory, losses, make_trainer, one_bar
 
 logger = logging.getLogger(__name__)
 ADAPTER = "adapter_model.safetensors"       # as peft writes it
+PACKAGES = ("torch", "transformers", "peft", "accelerate")      # whose versions decide a result
 
 
 @dataclass(frozen=True)
@@ -68,7 +70,7 @@ def train(model, tokenizer, pairs, validation, method: Method, settings, folder,
                 "accumulation": accumulation, "evaluations": evaluations, "patience": patience, "seed": settings.seed,
                 "dtype": settings.dtype, "device": settings.device, "pairs": fingerprint_pairs(pairs),
                 "validation": fingerprint_pairs(validation),
-                "versions": {package: version(package) for package in ("torch", "transformers", "peft", "accelerate")}}
+                "versions": {package: version(package) for package in (*PACKAGES, *(["torchao"] if method.kind == "qat" else []))}}
     key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:10]
     target = Path(folder) / f"{name or method.kind}-{key}"
     if (target / RECORD).exists():
@@ -127,8 +129,10 @@ def load_run(folder, model, settings) -> Run:
     if record.base != fingerprint(model):
         raise TrainingError(f"{folder}: was trained on another base model (weights {record.base[:10]}…) than the one given "
                             f"({fingerprint(model)[:10]}…); load it with its own, or train again")
-    if record.method["kind"] == "full":
+    if record.method["kind"] in ("full", "qat"):
         trained = load_seq2seq(replace(settings, model=str(folder.resolve()), model_revision=None, dtype="float32"))[1]
+        if record.method["kind"] == "qat":
+            trained = fake_quantized(trained, **record.method["options"])
     elif not (folder / ADAPTER).is_file():      # peft would go on to pickles, and then to the hub
         raise TrainingError(f"{folder}: has no {ADAPTER}; weights in another format are not read. Delete the folder to train again")
     else:

@@ -117,10 +117,36 @@ def preference_loss(better, worse):
     return -np.mean([math.log(preference_probability(first, second)) for first, second in zip(better, worse)])
 
 
+def absmax_scale(weights, bits):
+    return max(map(abs, weights)) / (2 ** (bits - 1) - 1)
+
+
+def absmax_integers(weights, bits):
+    return [round(weight / absmax_scale(weights, bits)) for weight in weights]
+
+
+def zero_integer(weights, bits):
+    least, most = min(0, *weights), max(0, *weights)
+    return -(2 ** (bits - 1)) - round(least / ((most - least) / (2**bits - 1)))
+
+
+def quantized_bytes(count, bits, group, scale_bytes):
+    return count * bits / 8 + count / group * scale_bytes
+
+
+def packed_pairs(integers):
+    return [(low & 15) | (high & 15) << 4 for low, high in zip(integers[::2], integers[1::2])]
+
+
+def straight_through_step(weights, targets, scale, rate):
+    return [weight - rate * 2 * (round(weight / scale) * scale - target) for weight, target in zip(weights, targets)]
+
+
 SOLUTIONS = {function.__name__: function for function in (
     clipped_precision, tempered_softmax, nucleus, longest_common_subsequence, exemplars_that_fit, bootstrap_interval,
     padded_labels, masked_cross_entropy, trainable_share, lora_forward, merged_weight, adam_bytes, token_rewards, advantages, clipped_loss, whitened, harmless_index, pairs_of,
-    mean_ranks, consensus_order, shared_pairs, preference_probability, preference_loss)}
+    mean_ranks, consensus_order, shared_pairs, preference_probability, preference_loss,
+    absmax_scale, absmax_integers, zero_integer, quantized_bytes, packed_pairs, straight_through_step)}
 
 
 def unsafe_softmax(logits, temperature):
@@ -152,6 +178,20 @@ def merges_in_place(weight, a, b, alpha):
 
 
 MISTAKES = [
+    ("absmax_scale", lambda weights, bits: max(weights) / (2 ** (bits - 1) - 1), "the largest magnitude"),
+    ("absmax_scale", lambda weights, bits: max(map(abs, weights)) / 2 ** (bits - 1), "over the largest integer 2^(bits − 1) − 1 = 127"),
+    ("absmax_integers", lambda weights, bits: [int(weight / absmax_scale(weights, bits)) for weight in weights], "rounded to the nearest integer"),
+    ("absmax_integers", lambda weights, bits: absmax_scale(weights, bits), "expected a list of numbers"),
+    ("zero_integer", lambda weights, bits: 0, "integers from -128 to 127"),
+    ("zero_integer", lambda weights, bits: -(2 ** (bits - 1)) - round(min(weights) / ((max(weights) - min(weights)) / (2**bits - 1))),
+     "0 always among them"),
+    ("quantized_bytes", lambda count, bits, group, scale_bytes: count * bits / 8, "the scales count too"),
+    ("quantized_bytes", lambda count, bits, group, scale_bytes: count * bits + count / group * scale_bytes, "8 bits are a byte"),
+    ("packed_pairs", lambda integers: [(high & 15) | (low & 15) << 4 for low, high in zip(integers[::2], integers[1::2])], "in the lower four bits"),
+    ("packed_pairs", lambda integers: [low | high << 4 for low, high in zip(integers[::2], integers[1::2])], "−1 is 15"),
+    ("straight_through_step", lambda weights, targets, scale, rate: [weight - rate * 2 * (weight - target) for weight, target in zip(weights, targets)],
+     "taken at the rounded weight"),
+    ("straight_through_step", lambda weights, targets, scale, rate: [round(weight / scale) * scale for weight in weights], "moves the weight that was not rounded"),
     ("token_rewards", lambda score, logprobs, reference, kl_coef: [score - kl_coef * (a - b) for a, b in zip(logprobs, reference)], "added to the last token"),
     ("token_rewards", lambda score, logprobs, reference, kl_coef: score, "expected a list of numbers"),
     ("advantages", lambda rewards, values, gamma, lam: [reward - value for reward, value in zip(rewards, values)], "go backwards"),

@@ -76,7 +76,7 @@ def test_a_wrong_command_is_refused(kit):
 
 @pytest.mark.parametrize("names, files", [
     ([], ["01_first.ipynb", "02_later.ipynb"]), (["2", "1"], ["02_later.ipynb", "01_first.ipynb"]),
-    (["01", "1"], ["01_first.ipynb"]), (["rag"], ["rag.ipynb"]), (["02_later"], ["02_later.ipynb"])])
+    (["01", "1"], ["01_first.ipynb"]), (["rag"], ["rag.ipynb"]), (["extras", "rag"], ["rag.ipynb"]), (["02_later"], ["02_later.ipynb"])])
 def test_labs_by_number_and_name(kit, labs, names, files):
     assert [path.name for path in kit.choose_labs(names, kit.find_labs(labs))] == files
 

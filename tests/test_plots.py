@@ -2,7 +2,7 @@ import matplotlib.pyplot as plt
 import pytest
 from matplotlib.colors import to_hex
 
-from helpers.curves import plot_losses, plot_metrics, plot_series
+from helpers.curves import plot_lines, plot_losses, plot_metrics, plot_series
 from helpers.plots import (
     COLOURS,
     GREY,
@@ -112,6 +112,12 @@ def test_series_share_a_panel_with_a_band_and_a_name_each():
     assert axes.get_xscale() == "log" and labels(axes) == ["full", "lora", "zero-shot"] and len(axes.collections) == 2
     assert [label.get_text() for label in axes.get_xticklabels()] == ["100", "300", "1,000"]
     assert list(axes.lines[0].get_ydata()) == [0.2, 0.5, 0.1] and to_hex(axes.lines[0].get_color()) == METHODS["full"]
+
+
+def test_lines_have_their_places_in_order_and_a_logarithmic_height():
+    axes = plot_lines(["tensor", 64, 32], {"8 bits": [0.03, 0.02, 0.01], "4 bits": [0.5, 0.3, 0.2]}, "who shares a scale", "error").axes[0]
+    assert axes.get_yscale() == "log" and labels(axes) == ["8 bits", "4 bits"] and list(axes.lines[1].get_ydata()) == [0.5, 0.3, 0.2]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["tensor", "64", "32"]
 
 
 def test_a_tradeoff_has_a_cross_for_each_point_and_joins_what_belongs_together():

@@ -1,0 +1,73 @@
+"""Records of variants: measured from the file, read again instead of measured, common to all labs."""
+
+import numpy as np
+import pytest
+
+from helpers import variants
+from helpers.compressed import file_bytes, save_compressed
+from helpers.quantized import low_bits, quantized
+from helpers.runs import fingerprint
+from helpers.variants import measure_variant, read_variants, token_milliseconds
+from tests.quantization_cases import wide_model
+from tests.training_cases import tiny_settings
+
+
+@pytest.fixture(scope="module")
+def rows(dialogues, summaries):
+    return [{"id": str(number), "dialogue": dialogue, "summaries": [summary], "summary": summary}
+            for number, (dialogue, summary) in enumerate(zip(dialogues, summaries))]
+
+
+@pytest.fixture
+def measured(tiny_tokenizer, rows, tmp_path):
+    model = wide_model(tiny_tokenizer)
+    folder = save_compressed(quantized(model, low_bits(4)), tiny_tokenizer, tmp_path / "int4")
+
+    def measure(name="int4", family="quantization", **options):
+        return measure_variant(name, family, folder, fingerprint(model), rows, tiny_settings(), tmp_path / "records", **options)
+    return measure, folder, tmp_path / "records"
+
+
+def test_a_variant_is_measured_from_its_file(measured, rows):
+    measure, folder, _ = measured
+    variant = measure()
+    assert variant.file_bytes == file_bytes(folder) and variant.load_seconds > 0 and len(variant.milliseconds) == len(rows)
+    assert {metric: len(values) for metric, values in variant.scores.items()}["rouge1"] == len(rows)
+    assert variant.quality().estimate == pytest.approx(np.mean(variant.scores["rouge1"])) and variant.latency().low > 0
+
+
+def test_a_record_is_read_instead_of_measuring_and_measured_again_for_another_file(measured, tiny_tokenizer, monkeypatch):
+    measure, folder, _ = measured
+    first = measure()
+    monkeypatch.setattr(variants, "_first_use", lambda *_: pytest.fail("measured although there is a record"))
+    assert measure() == first
+    save_compressed(wide_model(tiny_tokenizer, seed=1), tiny_tokenizer, folder)
+    with pytest.raises(pytest.fail.Exception, match="although there is a record"):
+        measure()
+
+
+def test_records_of_all_labs_are_read_those_of_other_models_only_if_asked(measured):
+    measure, _, records = measured
+    variant = measure()
+    measure("student", "distillation")
+    assert list(read_variants(records)) == ["student", "int4"] and read_variants(records, variant.start)["int4"] == variant
+    assert read_variants(records, "another model") == {} and read_variants(records / "nowhere") == {}
+
+
+def test_names_become_files_on_any_system(measured):
+    measure, _, records = measured
+    variant = measure("nf4 (4 bits, blocks)")
+    assert [path.name for path in records.iterdir()] == [f"quantization-nf4-4-bits-blocks-{variant.start[:8]}.json"]
+
+
+def test_a_file_that_is_no_record_is_named(measured):
+    _, _, records = measured
+    records.mkdir()
+    (records / "quantization-x.json").write_text('{"name": "x"}')
+    with pytest.raises(ValueError, match="quantization-x.json: is no record of a variant"):
+        read_variants(records)
+
+
+def test_time_is_measured_for_each_prompt_without_the_first_use(tiny_tokenizer, dialogues):
+    found = token_milliseconds(wide_model(tiny_tokenizer), tiny_tokenizer, dialogues[:3], tokens=4)
+    assert len(found) == 3 and min(found) > 0
