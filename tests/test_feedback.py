@@ -49,7 +49,7 @@ def test_a_file_of_other_completions_or_of_something_else_is_named(tmp_path):
     FeedbackStore(tmp_path / "feedback.sqlite", ITEMS)
     with pytest.raises(FeedbackError, match="holds other completions for the item 'a'"):
         FeedbackStore(tmp_path / "feedback.sqlite", [Item("a", "prompt <b>", ("one", "zwei", "three"))])
-    (tmp_path / "letter.txt").write_text("Dear all, " * 200)
+    (tmp_path / "letter.txt").write_text("Dear all, " * 200, encoding="utf-8")
     with pytest.raises(FeedbackError, match=r"letter\.txt: file is not a database"):
         FeedbackStore(tmp_path / "letter.txt")
 
