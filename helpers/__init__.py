@@ -7,5 +7,11 @@ import logging
 SAID_AT_IMPORT = {"torchao": "Failed to load", "bitsandbytes.backends.cpu.ops": "Failed to load CPU gemm_4bit_forward",
                   "torch.utils._pytree": "is an Enum subclass and is now natively supported"}
 
-for _logger, _words in SAID_AT_IMPORT.items():
-    logging.getLogger(_logger).addFilter(lambda record, words=_words: words not in record.getMessage())
+
+def leave_out(said: dict[str, str]):
+    """Takes messages with these words out of these loggers."""
+    for name, words in said.items():
+        logging.getLogger(name).addFilter(lambda record, words=words: words not in record.getMessage())
+
+
+leave_out(SAID_AT_IMPORT)

@@ -85,8 +85,8 @@ def test_broken_and_foreign_files_are_named(tiny_tokenizer, tmp_path):
 
 def test_a_configuration_of_another_model_is_refused(tiny_tokenizer, tmp_path):
     folder = save_compressed(wide_model(tiny_tokenizer), tiny_tokenizer, tmp_path)
-    config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps(config | {"num_layers": 3}))
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    (folder / "config.json").write_text(json.dumps(config | {"num_layers": 3}), encoding="utf-8")
     with pytest.raises(CompressedError, match=r"of different models \(missing \['encoder.block.2"):
         load_compressed(folder)
 

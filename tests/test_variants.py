@@ -63,7 +63,7 @@ def test_names_become_files_on_any_system(measured):
 def test_a_file_that_is_no_record_is_named(measured):
     _, _, records = measured
     records.mkdir()
-    (records / "quantization-x.json").write_text('{"name": "x"}')
+    (records / "quantization-x.json").write_text('{"name": "x"}', encoding="utf-8")
     with pytest.raises(ValueError, match="quantization-x.json: is no record of a variant"):
         read_variants(records)
 

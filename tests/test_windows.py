@@ -98,7 +98,8 @@ def test_what_windows_does_not_have_is_asked_for_first():
 
 def test_importing_a_module_starts_nothing():
     """A process that Windows spawns imports its parent's modules again."""
-    harmless = ("warnings.filterwarnings", "settings.register_profile", "settings.load_profile", "AttentionInterface.register", "AttentionMaskInterface.register")
+    harmless = ("warnings.filterwarnings", "settings.register_profile", "settings.load_profile", "AttentionInterface.register", "AttentionMaskInterface.register",
+                "leave_out(")
     definitions = (ast.Import, ast.ImportFrom, ast.Assign, ast.AnnAssign, ast.FunctionDef, ast.ClassDef)
     found = []
     for path, tree in TREES.items():
