@@ -132,7 +132,7 @@ def test_an_adaptive_coefficient_moves_and_a_fixed_one_does_not(tiny_model, tiny
 
 
 @pytest.mark.parametrize(("changed", "named"), [
-    ({"batch_size": 0}, "batch_size: 0"), ({"mini_batch_size": 128}, "mini_batch_size: 128 is more than the batch_size, 64"), ({"kl_coef": -1}, "kl_coef: -1"),
+    ({"batch_size": 0}, "batch_size: 0"), ({"mini_batch_size": 256}, "mini_batch_size: 256 is more than the batch_size, 128"), ({"kl_coef": -1}, "kl_coef: -1"),
     ({"learning_rate": 0}, "learning_rate: 0"), ({"max_grad_norm": 0}, "max_grad_norm: 0"), ({"lam": 1.5}, "lam: 1.5"), ({"cliprange": None}, "cliprange: None")])
 def test_settings_that_make_no_sense_are_named(changed, named):
     with pytest.raises(ValueError, match=named):
