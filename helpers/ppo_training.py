@@ -28,7 +28,7 @@ METRICS = {
     "kl_coef": "β, the weight of that KL in the reward",
     "entropy": "of the next-token distributions, nats a token: low means that the policy says always the same",
     "policy_loss": "L_policy, the clipped surrogate, mean over updates",
-    "value_loss": "L_VF, half the clipped squared error of the value head",
+    "value_loss": "L_VF, half the squared error of the value head, mean over updates",
     "clip_fraction": "share of tokens at which clipping stopped the policy's change",
     "update_kl": "how far the policy moved within the batch, nats a token",
     "explained_variance": "of the returns by the values: 1 is perfect, 0 no better than a constant",

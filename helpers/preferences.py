@@ -59,6 +59,8 @@ def train_reward_model(model, tokenizer, pairs: Sequence[tuple[str, str]], steps
     if not pairs:
         raise ValueError("pairs: there are none; rank at least one prompt's completions")
     model = copy.deepcopy(model)
+    for special in ("pad_token_id", "bos_token_id", "eos_token_id"):     # the trainer would set them too, with a warning
+        setattr(model.config, special, getattr(tokenizer, special))
     ids = {side: tokenizer([pair[place] for pair in pairs])["input_ids"] for place, side in enumerate(("chosen_ids", "rejected_ids"))}
     with tempfile.TemporaryDirectory() as folder, progress(total=steps, desc=name, unit="step", disable=not show_progress) as bar, warnings.catch_warnings():
         warnings.simplefilter("ignore", FutureWarning)      # of options that trl sets itself
@@ -68,4 +70,5 @@ def train_reward_model(model, tokenizer, pairs: Sequence[tuple[str, str]], steps
         trainer = RewardTrainer(model, options, train_dataset=Dataset.from_dict(ids), processing_class=tokenizer, callbacks=[_Bar(bar)])
         trainer.remove_callback(PrinterCallback)
         trainer.train()
+        bar.refresh()       # all its steps, however few of them were drawn
     return ClassifierReward(model, tokenizer, label=0)
