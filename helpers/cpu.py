@@ -13,8 +13,9 @@ from transformers.activations import NewGELUActivation
 from transformers.masking_utils import AttentionMaskInterface, bidirectional_mask_function, eager_mask
 
 NAME = "own-lengths"
-TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3      # glibc's numbers of these settings, from malloc.h
-LARGEST = 32 * 2**20      # bytes; glibc takes no higher threshold
+TRIM_THRESHOLD, MMAP_THRESHOLD, MMAP_MAX = -1, -3, -4      # glibc's numbers of these settings, from malloc.h
+LARGEST = 32 * 2**20        # bytes; glibc takes no higher threshold for a block to come from the system by itself
+LARGE = 100_000_000         # weights of a model whose freed tensors are too large to be kept
 
 
 def own_lengths(module, query, key, value, attention_mask, scaling=None, dropout=0.0, position_bias=None, **_):
@@ -77,15 +78,17 @@ def fuse_gelu(model):
                 setattr(module, name, nn.GELU(approximate="tanh"))
 
 
-def keep_freed_memory() -> bool:
+def keep_freed_memory(of_any_size: bool = True) -> bool:
     """Lets the C library keep freed memory for the next tensor; elsewhere than on Linux with glibc it changes nothing.
 
     By default glibc hands blocks of some size back to the system at once, which gives them out again page by page, each
-    filled with zeros. In generation, whose caches grow with every token, that is a quarter of the time. Blocks of more than 32 MiB still
-    go back: kept ones would leave holes that no later tensor fits into, and training a large model would hold far more than it needs.
+    filled with zeros. In generation, whose caches grow with every token, that is a quarter of the time.
 
+    Args:
+        of_any_size: False gives blocks of more than 32 MiB back as before. Kept ones leave holes that no later tensor fits into: while a
+            large model trains, the process would hold far more than it needs.
     Returns:
-        whether the library took the settings (glibc's mallopt, M_TRIM_THRESHOLD and M_MMAP_THRESHOLD).
+        whether the library took the settings (glibc's mallopt: M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, M_MMAP_MAX).
     """
     if sys.platform != "linux":
         return False
@@ -93,13 +96,13 @@ def keep_freed_memory() -> bool:
         mallopt = ctypes.CDLL("libc.so.6").mallopt
     except (OSError, AttributeError):       # another C library
         return False
-    return bool(mallopt(TRIM_THRESHOLD, 2**31 - 1) and mallopt(MMAP_THRESHOLD, LARGEST))
+    return bool(mallopt(TRIM_THRESHOLD, 2**31 - 1) and mallopt(MMAP_THRESHOLD, LARGEST) and mallopt(MMAP_MAX, 0 if of_any_size else 65536))
 
 
 def prepare_for_cpu(model):
     """Makes a T5 compute the same faster on a processor; other models and models on other devices are left as they are."""
     if model.config.model_type == "t5" and model.device.type == "cpu":
-        keep_freed_memory()
+        keep_freed_memory(of_any_size=model.num_parameters() < LARGE)
         model.set_attn_implementation(NAME)
         fuse_gelu(model)
     return model

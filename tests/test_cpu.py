@@ -71,3 +71,14 @@ def test_memory_is_kept_where_the_c_library_can(monkeypatch):
     assert cpu.keep_freed_memory() == (platform.libc_ver()[0] == "glibc")
     monkeypatch.setattr(cpu.sys, "platform", "win32")
     assert cpu.keep_freed_memory() is False
+
+
+def test_large_models_give_large_blocks_back(tiny_model, monkeypatch):
+    asked = []
+    monkeypatch.setattr(cpu, "keep_freed_memory", lambda of_any_size: asked.append(of_any_size))
+    cpu.prepare_for_cpu(copy.deepcopy(tiny_model))
+    monkeypatch.setattr(cpu, "LARGE", 1000)
+    cpu.prepare_for_cpu(copy.deepcopy(tiny_model))
+    assert asked == [True, False]
+    monkeypatch.undo()
+    assert cpu.keep_freed_memory(of_any_size=False) == cpu.keep_freed_memory()
