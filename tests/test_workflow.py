@@ -31,11 +31,12 @@ def test_ruff_is_the_one_that_contributors_are_told_to_use():
 
 def test_newest_lowest_and_known_holes_are_looked_at_every_week():
     weekly = {name for name, job in JOBS.items() if "schedule" in str(job.get("if"))}
-    assert weekly == {"newest", "lowest", "audit"} and WORKFLOW[True]["schedule"], "YAML reads the key `on` as true"
+    assert weekly == {"newest", "lowest", "audit", "hub"} and WORKFLOW[True]["schedule"], "YAML reads the key `on` as true"
     assert any("--upgrade-strategy eager -r requirements.txt" in command for command in commands("newest"))
     assert any("--resolution lowest-direct -r requirements.txt" in command for command in commands("lowest"))
     assert all("constraints" not in command for name in ("newest", "lowest") for command in commands(name))
     assert all("python -m pytest -q" in commands(name) and JOBS[name]["env"]["LAB_PROFILE"] == "pocket" for name in ("newest", "lowest"))
+    assert commands("hub") == ["python kit.py test -q tests/hub"] and JOBS["hub"]["env"] == {"KIT_HUB_TESTS": "1"}
     audit = commands("audit")[-1]
     assert audit.startswith("pip-audit ") and "--strict" in audit and audit.endswith("-r constraints.txt")
 
