@@ -1,0 +1,1 @@
+"""Tests with the real model and the real data."""
