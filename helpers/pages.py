@@ -119,6 +119,9 @@ def _shown(model_id, widgets):
         if kind == "HBoxModel" and inside and all("text/html" in output.get("data", {}) for output in inside):    # such as a progress bar's texts
             inside = [_html(f'<div style="display: flex">{"".join(output["data"]["text/html"] for output in inside)}</div>')]
         return inside
+    if kind == "ImageModel":
+        values = [buffer["data"] for buffer in widgets[model_id].get("buffers", []) if buffer["path"] == ["value"] and buffer["data"]]
+        return [new_output("display_data", {f"image/{model.get('format', 'png')}": value}) for value in values]
     if kind in ("HTMLModel", "HTMLMathModel"):
         return [_html(f"<div>{model['value']}</div>")] if model["value"] else []
     value = model.get("value")

@@ -14,7 +14,7 @@ from packaging.specifiers import SpecifierSet
 
 from helpers import doctor, running
 from helpers.checkpoint import CLAIMS_MIME
-from helpers.pages import STATE, VIEW, index_page, still, write_page
+from helpers.pages import STATE, VIEW, index_page, still, write_figures, write_page
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -284,6 +284,17 @@ def test_a_widget_is_replaced_by_what_it_showed():
     assert texts == ["<div>top &lt;p&gt; <b>0.7</b></div>", "<div>how <b>b</b></div>", None]
     assert shown.cells[0].outputs[2].data["image/png"] == "AAAA"
     assert "widgets" in notebook.metadata and "widgets" not in shown.metadata, "the notebook itself must not change"
+
+
+def test_a_widgets_picture_is_shown_and_written(tmp_path):
+    widget = {"state": {"_model_name": "ImageModel", "format": "png"}, "buffers": [{"path": ["value"], "encoding": "base64", "data": "AAAA"}]}
+    cell = new_code_cell("show()", outputs=[new_output("display_data", {VIEW: {"model_id": "picture"}})])
+    notebook = new_notebook(cells=[cell])
+    notebook.metadata.widgets = {STATE: {"state": {"picture": widget, "empty": {"state": {"_model_name": "ImageModel"}}}}}
+    assert [output.data for output in still(notebook).cells[0].outputs] == [{"image/png": "AAAA"}]
+    assert write_figures(notebook, tmp_path, "lab") == ["lab-cell01-1.png"] and (tmp_path / "lab-cell01-1.png").read_bytes() == b"\0\0\0"
+    cell.outputs[0].data[VIEW]["model_id"] = "empty"
+    assert still(notebook).cells[0].outputs == []
 
 
 def test_the_texts_of_a_progress_bar_stay_on_one_line():
