@@ -8,21 +8,18 @@ from tests.site_cases import ATTACKED, WORD
 
 
 @pytest.fixture
-def browser_page(built_site):
+def browser_page(chromium, built_site):
     """A page without network, and what it asked for and complained about."""
-    from playwright.sync_api import sync_playwright
-    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))))
-    with sync_playwright() as driver:
-        browser = driver.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
-        page = browser.new_context(offline=True, color_scheme="light").new_page()
-        page.asked, page.refused, page.complaints = [], [], []
-        page.on("request", lambda request: page.asked.append(request.url))
-        page.on("requestfailed", lambda request: page.refused.append((request.url, request.failure)))
-        page.on("pageerror", lambda error: page.complaints.append(str(error)))
-        page.on("console", lambda message: page.complaints.append(message.text) if message.type == "error" else None)
-        page.goto((built_site.folder / "index.html").as_uri())
-        yield page
-        browser.close()
+    context = chromium.new_context(offline=True, color_scheme="light")
+    page = context.new_page()
+    page.asked, page.refused, page.complaints = [], [], []
+    page.on("request", lambda request: page.asked.append(request.url))
+    page.on("requestfailed", lambda request: page.refused.append((request.url, request.failure)))
+    page.on("pageerror", lambda error: page.complaints.append(str(error)))
+    page.on("console", lambda message: page.complaints.append(message.text) if message.type == "error" else None)
+    page.goto((built_site.folder / "index.html").as_uri())
+    yield page
+    context.close()
 
 
 def background(page):
