@@ -5,6 +5,7 @@
     python kit.py test         tests helpers and labs
     python kit.py bench        measures
     python kit.py doctor       says what is wrong with this computer's set-up
+    python kit.py site         builds a site of the executed labs and the documents, with search
     python kit.py student DIR  copies the kit for students: no solutions, no outputs
     python kit.py publish OWNER/REPO    writes where the kit is published into every lab, for Colab
 
@@ -158,7 +159,7 @@ def parse(arguments):
     parser = argparse.ArgumentParser(
         prog="kit.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     commands = parser.add_subparsers(
-        dest="command", required=True, metavar="{run,open,test,bench,doctor,student,publish}")
+        dest="command", required=True, metavar="{run,open,test,bench,site,doctor,student,publish}")
     run = commands.add_parser("run", help="execute labs, write executed notebooks, HTML pages and figures")
     run.add_argument("labs", nargs="*", metavar="LAB", help="numbers, names of extras, or extras for all of these; default: all numbered labs")
     run.add_argument("--profile", help="pocket, small, base or large; default: LAB_PROFILE, else what suits")
@@ -168,6 +169,10 @@ def parse(arguments):
     commands.add_parser("test", help="run pytest over tests and labs; arguments go to pytest", add_help=False)
     bench = commands.add_parser("bench", help="run the benchmarks")
     bench.add_argument("benchmarks", nargs="*", metavar="NAME", help="names of files in benchmarks/; default: all")
+    site = commands.add_parser("site", help="build a site that opens from disk: executed labs and documents, with search")
+    site.add_argument("--out", type=Path, default=ROOT / "build" / "site", help="folder for the site (default: build/site)")
+    site.add_argument("--from", type=Path, default=ROOT / "build", dest="build", metavar="DIR", help="where run left executed labs (default: build)")
+    site.add_argument("--pictures", action="store_true", help="first make the README's pictures in docs/ from these runs")
     commands.add_parser("doctor", help="check this computer and the set-up")
     student = commands.add_parser("student", help="copy labs without solutions, with what they need, for students")
     student.add_argument("folder", type=Path, metavar="DIR", help="new folder; nothing in it is replaced")
@@ -224,6 +229,9 @@ def perform(options):
         os.chdir(ROOT)
         os.environ.setdefault("LAB_PROFILE", "pocket")
         return int(pytest.main(options.pytest or ["-q"]))
+    if options.command == "site":
+        from helpers.site import site
+        return site(ROOT, options.build.resolve(), options.out.resolve(), options.pictures)
     if options.command == "student":
         from helpers.handout import hand_out
         return hand_out(ROOT, options.folder.resolve())

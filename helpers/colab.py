@@ -34,8 +34,12 @@ def versions() -> dict[str, str]:
     """{package: version} of all that is installed; of two on the path, the one that is imported."""
     found = {}
     for package in metadata.distributions():
-        if package.metadata["Name"]:        # an uninstallation that was cut short leaves nameless ones
-            found.setdefault(normal(package.metadata["Name"]), package.version)
+        try:
+            name = package.metadata["Name"]
+        except FileNotFoundError:           # so says importlib_metadata, which takes over this look-up wherever something imports it
+            continue
+        if name:                            # an uninstallation that was cut short leaves nameless ones
+            found.setdefault(normal(name), package.version)
     return found
 
 

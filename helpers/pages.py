@@ -20,12 +20,13 @@ VIEW, STATE = "application/vnd.jupyter.widget-view+json", "application/vnd.jupyt
 # What a page may do: show itself. Should a script ever get into one, browsers do not run it, nor fetch or send anything.
 POLICY = ('<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; img-src \'self\' file: data:; '
           'style-src \'unsafe-inline\'; font-src data:; base-uri \'none\'; form-action \'none\'">')
-# Notebooks are trusted, what they show is not: dialogues and models wrote it. Tags and styles that the kit's own tables use; no links.
+# Notebooks are trusted, what they show is not: dialogues and models wrote it. Tags and styles that the kit's own tables use; no links, no style with an address.
 OUTPUTS = SanitizeHTML(
     tags=["b", "blockquote", "br", "code", "div", "em", "h1", "h2", "h3", "h4", "hr", "i", "li", "ol", "p", "pre", "small", "span", "strong",
           "sub", "sup", "table", "tbody", "td", "th", "thead", "tr", "ul"],
     attributes={"*": ["style"]}, strip=True,
-    styles=["background", "background-color", "border", "border-bottom", "border-collapse", "border-radius", "color", "display", "font-family",
+    safe_output_keys={"metadata", "text/plain", "image/png", "image/jpeg"}, sanitized_output_types={"text/html"},   # formulas and Markdown can hold links
+    styles=["background-color", "border", "border-bottom", "border-collapse", "border-radius", "color", "display", "font-family",
             "font-size", "font-style", "font-weight", "margin", "max-width", "opacity", "padding", "text-align", "vertical-align", "white-space"])
 WITHOUT_SCRIPTS = """{% extends 'lab/index.html.j2' %}
 {% block html_head_js %}POLICY{% endblock %}{% block html_head_js_mathjax %}{% endblock %}
@@ -36,26 +37,28 @@ border-bottom:1px solid #ccc}img{max-width:22rem;margin:.3rem;border:1px solid #
 HOLDS = {True: "✓ holds", False: "✗ does not hold", None: "measured"}
 
 
-class FormulaRenderer(IPythonRenderer):
-    """Formulas become MathML, which browsers draw themselves; what the converter cannot read stays as its source."""
+def formula(source: str, display: str) -> str:
+    """LaTeX as MathML, "inline" or as a "block"; what the converter cannot read stays as its source."""
+    try:
+        return convert(source.replace("{aligned}", "{align*}"), display=display)    # it knows only the latter
+    except Exception:   # noqa: BLE001 - the converter has an exception of its own for each thing it cannot read
+        return f"<code>{escape(source)}</code>"
 
-    def _formula(self, source, display):
-        try:
-            return convert(source.replace("{aligned}", "{align*}"), display=display)    # it knows only the latter
-        except Exception:   # noqa: BLE001 - the converter has an exception of its own for each thing it cannot read
-            return f"<code>{escape(source)}</code>"
+
+class FormulaRenderer(IPythonRenderer):
+    """Formulas become MathML, which browsers draw themselves."""
 
     def block_math(self, body):
         """A formula on its own line."""
-        return self._formula(body, "block")
+        return formula(body, "block")
 
     def inline_math(self, body):
         """A formula within a sentence."""
-        return self._formula(body, "inline")
+        return formula(body, "inline")
 
     def latex_environment(self, name, body):
         """An environment such as `aligned`."""
-        return self._formula(f"\\begin{{{name}}}{body}\\end{{{name}}}", "block")
+        return formula(f"\\begin{{{name}}}{body}\\end{{{name}}}", "block")
 
 
 class PageExporter(HTMLExporter):
@@ -73,12 +76,17 @@ class PageExporter(HTMLExporter):
 def write_page(notebook, path: Path, images: Path):
     """Writes a notebook as one HTML file; links to images in its text start from the folder `images`. Outputs lose all that could act."""
     exporter = PageExporter(raw_template=WITHOUT_SCRIPTS, embed_images=True)
-    shown = still(notebook)
-    for cell in shown.cells:
+    page, _ = exporter.from_notebook_node(harmless(notebook), {"metadata": {"name": path.stem, "path": str(images)}})
+    path.write_text(page, encoding="utf-8")
+
+
+def harmless(notebook):
+    """A copy whose outputs have lost all that could act: widgets stand still, scripts, links and all types but text and pictures are gone."""
+    copy = still(notebook)
+    for cell in copy.cells:
         if cell.cell_type == "code":
             OUTPUTS.sanitize_code_outputs(cell.outputs)
-    page, _ = exporter.from_notebook_node(shown, {"metadata": {"name": path.stem, "path": str(images)}})
-    path.write_text(page, encoding="utf-8")
+    return copy
 
 
 def still(notebook):
@@ -107,7 +115,13 @@ def _shown(model_id, widgets):
     if kind == "OutputModel":
         return _without_views([from_dict(output) for output in model["outputs"]], widgets)
     if "children" in model:
-        return [output for child in model["children"] for output in _shown(child.removeprefix("IPY_MODEL_"), widgets)]
+        inside = [output for child in model["children"] for output in _shown(child.removeprefix("IPY_MODEL_"), widgets)]
+        if kind == "HBoxModel" and inside and all("text/html" in output.get("data", {}) for output in inside):    # such as a progress bar's texts
+            inside = [_html(f'<div style="display: flex">{"".join(output["data"]["text/html"] for output in inside)}</div>')]
+        return inside
+    if kind == "ImageModel":
+        values = [buffer["data"] for buffer in widgets[model_id].get("buffers", []) if buffer["path"] == ["value"] and buffer["data"]]
+        return [new_output("display_data", {f"image/{model.get('format', 'png')}": value}) for value in values]
     if kind in ("HTMLModel", "HTMLMathModel"):
         return [_html(f"<div>{model['value']}</div>")] if model["value"] else []
     value = model.get("value")

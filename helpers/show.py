@@ -51,5 +51,5 @@ def tokens(pieces, ids=None) -> HTML:
         below = f'<br><small style="opacity:.6">{ids[number]}</small>' if ids is not None else ""
         text = html.escape(str(piece)).replace("\n", "⏎")
         boxes.append(f'<span style="display:inline-block;text-align:center;margin:2px;padding:1px 4px;border-radius:3px;'
-                     f'background:{shades[number % 4]}">{text}{below}</span>')
+                     f'background-color:{shades[number % 4]}">{text}{below}</span>')
     return HTML("<div>" + "".join(boxes) + "</div>")

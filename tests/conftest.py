@@ -52,6 +52,13 @@ def summaries():
 
 
 @pytest.fixture(scope="session")
+def built_site(tmp_path_factory):
+    """The kit's own site, one of whose labs has outputs that attack; for reading only. Takes some seconds."""
+    from tests.site_cases import build_attacked
+    return build_attacked(tmp_path_factory.mktemp("site"))
+
+
+@pytest.fixture(scope="session")
 def tiny_tokenizer():
     """A tokenizer of the same kind as pocket-t5's, with some 500 pieces and a window of 128 tokens."""
     from pocket.tokenizer import build_tokenizer

@@ -14,7 +14,7 @@ from packaging.specifiers import SpecifierSet
 
 from helpers import doctor, running
 from helpers.checkpoint import CLAIMS_MIME
-from helpers.pages import VIEW, index_page, still, write_page
+from helpers.pages import STATE, VIEW, index_page, still, write_figures, write_page
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -66,6 +66,16 @@ def test_student_and_publish_reach_their_modules(kit, monkeypatch, tmp_path):
     labs = list(kit.find_labs().values())
     assert kit.perform(kit.parse(["publish", "learner/kit", "--tag", "v2"])) == (ROOT, labs, "learner/kit", "v2")
     assert kit.perform(kit.parse(["publish"])) == (ROOT, labs, None, None)
+
+
+def test_site_reaches_its_module(kit, monkeypatch, tmp_path):
+    import helpers.site
+    monkeypatch.setenv("JUPYTER_PREFER_ENV_PATH", "1")
+    monkeypatch.setattr(helpers.site, "site", lambda *arguments: arguments)
+    monkeypatch.chdir(tmp_path)
+    assert kit.perform(kit.parse(["site"])) == (ROOT, ROOT / "build", ROOT / "build" / "site", False)
+    here = tmp_path.resolve()
+    assert kit.perform(kit.parse(["site", "--from", "run", "--out", "pages", "--pictures"])) == (ROOT, here / "run", here / "pages", True)
 
 
 def test_a_wrong_command_is_refused(kit):
@@ -274,6 +284,28 @@ def test_a_widget_is_replaced_by_what_it_showed():
     assert texts == ["<div>top &lt;p&gt; <b>0.7</b></div>", "<div>how <b>b</b></div>", None]
     assert shown.cells[0].outputs[2].data["image/png"] == "AAAA"
     assert "widgets" in notebook.metadata and "widgets" not in shown.metadata, "the notebook itself must not change"
+
+
+def test_a_widgets_picture_is_shown_and_written(tmp_path):
+    widget = {"state": {"_model_name": "ImageModel", "format": "png"}, "buffers": [{"path": ["value"], "encoding": "base64", "data": "AAAA"}]}
+    cell = new_code_cell("show()", outputs=[new_output("display_data", {VIEW: {"model_id": "picture"}})])
+    notebook = new_notebook(cells=[cell])
+    notebook.metadata.widgets = {STATE: {"state": {"picture": widget, "empty": {"state": {"_model_name": "ImageModel"}}}}}
+    assert [output.data for output in still(notebook).cells[0].outputs] == [{"image/png": "AAAA"}]
+    assert write_figures(notebook, tmp_path, "lab") == ["lab-cell01-1.png"] and (tmp_path / "lab-cell01-1.png").read_bytes() == b"\0\0\0"
+    cell.outputs[0].data[VIEW]["model_id"] = "empty"
+    assert still(notebook).cells[0].outputs == []
+
+
+def test_the_texts_of_a_progress_bar_stay_on_one_line():
+    state = {"bar": {"_model_name": "HBoxModel", "children": ["IPY_MODEL_before", "IPY_MODEL_progress", "IPY_MODEL_after"]},
+             "before": {"_model_name": "HTMLModel", "value": "generating: 100%"}, "after": {"_model_name": "HTMLModel", "value": "8/8"},
+             "progress": {"_model_name": "FloatProgressModel", "bar_style": "success", "value": 8.0}}
+    cell = new_code_cell("show()", outputs=[new_output("display_data", {VIEW: {"model_id": "bar"}})])
+    notebook = new_notebook(cells=[cell])
+    notebook.metadata.widgets = {STATE: {"state": {name: {"state": model} for name, model in state.items()}}}
+    shown, = still(notebook).cells[0].outputs
+    assert shown.data["text/html"] == '<div style="display: flex"><div>generating: 100%</div><div>8/8</div></div>'
 
 
 def test_a_formula_is_drawn_or_stays_as_text(tmp_path):

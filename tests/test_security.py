@@ -200,7 +200,7 @@ def test_what_the_kit_shows_survives_the_cleaning(tmp_path):
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
     tags = Page(page).tags
     assert tags.count("table") == 2 and tags.count("td") == 4 and "x &lt; y" in page and "<b>Numbers</b>" in page
-    for style in ("white-space: pre-wrap", "border-collapse: collapse", "display: inline-block", "background: #0072b222", "opacity: .6", "vertical-align: top"):
+    for style in ("white-space: pre-wrap", "border-collapse: collapse", "display: inline-block", "background-color: #0072b222", "opacity: .6", "vertical-align: top"):
         assert style in page.replace(":", ": ").replace(":  ", ": "), style
     assert 'src="data:image/png;base64,iVBORw0KGgo="' in page
 
