@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from helpers.compressed import WEIGHTS, file_bytes, load_compressed
+from helpers.compressed import file_bytes, load_compressed, weight_files
 from helpers.experiments import run_condition
 from helpers.generation import generate_ids
 from helpers.hardware import PeakMemory, release_freed_memory
@@ -24,7 +24,8 @@ from helpers.quantized import held_bytes
 from helpers.runs import write_json
 from helpers.statistics import Interval, mean_interval
 
-PROMPTS, TOKENS = 8, 40     # of the measurement of time: so many prompts alone, so many tokens at most
+PROMPTS, TOKENS = 8, 24     # of the measurement of time: so many prompts alone, so many tokens at most
+FAMILIES = ("quantization", "distillation", "pruning")      # the notebooks in labs/extras that leave records
 
 
 @dataclass(frozen=True)
@@ -102,8 +103,9 @@ def measure_variant(name: str, family: str, folder, start: str, rows: Sequence, 
         folder: as `save_compressed` wrote it. start: `fingerprint` of the model that it was made from.
         rows: test dialogues. records: folder of the records, common to all labs. again: measures in any case.
     """
-    digest = hashlib.sha256((Path(folder) / WEIGHTS).read_bytes())
-    digest.update(json.dumps([[row["id"] for row in rows], settings.max_prompt_tokens, settings.max_new_tokens, settings.device]).encode())
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in weight_files(folder)))
+    digest.update(json.dumps([[row["id"] for row in rows], settings.max_prompt_tokens, settings.max_new_tokens, settings.device,
+                              PROMPTS, TOKENS]).encode())
     path, identity = Path(records) / f"{slug(f'{family} {name}')}-{start[:8]}.json", digest.hexdigest()[:16]
     known = read_variants(records, start).get(name)
     if known and known.identity == identity and not again:

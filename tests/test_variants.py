@@ -5,6 +5,7 @@ import pytest
 
 from helpers import variants
 from helpers.compressed import file_bytes, save_compressed
+from helpers.methods import adapt, lora
 from helpers.quantized import low_bits, quantized
 from helpers.runs import fingerprint
 from helpers.variants import measure_variant, read_variants, token_milliseconds
@@ -44,6 +45,16 @@ def test_a_record_is_read_instead_of_measuring_and_measured_again_for_another_fi
     save_compressed(wide_model(tiny_tokenizer, seed=1), tiny_tokenizer, folder)
     with pytest.raises(pytest.fail.Exception, match="although there is a record"):
         measure()
+
+
+def test_an_adapter_counts_as_part_of_the_file(measured, tiny_tokenizer):
+    measure, folder, _ = measured
+    alone, model = measure(), wide_model(tiny_tokenizer)
+    save_compressed(adapt(model, lora(4)), tiny_tokenizer, folder)
+    first = measure("lora")
+    assert first.file_bytes == file_bytes(folder) > file_bytes(save_compressed(model, tiny_tokenizer, folder.parent / "base")) and first.held_bytes > alone.held_bytes
+    save_compressed(adapt(model, lora(4), seed=1), tiny_tokenizer, folder)
+    assert measure("lora").identity != first.identity
 
 
 def test_records_of_all_labs_are_read_those_of_other_models_only_if_asked(measured):
