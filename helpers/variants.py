@@ -74,14 +74,18 @@ def machine(device: str) -> str:
     return torch.cuda.get_device_name() if device == "cuda" else f"{platform.machine()}, {torch.get_num_threads()} threads"
 
 
-def token_milliseconds(model, tokenizer, prompts: Sequence[str], tokens: int = TOKENS) -> list[float]:
-    """Time a token of each prompt, completed alone and greedily; the encoder's share included, the first prompt's first completion not counted."""
+def token_milliseconds(model, tokenizer, prompts: Sequence[str], tokens: int = TOKENS, warm: bool = False) -> list[float]:
+    """Time a token of each prompt, completed alone and greedily; the encoder's share included, the model's first completion not counted.
+
+    Args:
+        warm: the model has completed a prompt already; else the first one is completed twice.
+    """
     found = []
-    for prompt in (prompts[0], *prompts):
+    for prompt in (prompts if warm else (prompts[0], *prompts)):
         started = time.perf_counter()
         ids = generate_ids(model, tokenizer, [prompt], max_new_tokens=tokens, show_progress=False)[0]
         found.append(1000 * (time.perf_counter() - started) / min(len(ids) + 1, tokens))      # the end token takes its time too
-    return found[1:]
+    return found[0 if warm else 1:]
 
 
 def _first_use(folder, prompt, device):
@@ -112,7 +116,7 @@ def measure_variant(name: str, family: str, folder, start: str, rows: Sequence, 
         return known
     prompts = [build_prompt(row["dialogue"]) for row in rows[:PROMPTS]]
     tokenizer, model, seconds, peak = _first_use(folder, prompts[0], settings.device)
-    milliseconds = token_milliseconds(model, tokenizer, prompts)
+    milliseconds = token_milliseconds(model, tokenizer, prompts, warm=True)
     scores = run_condition(name, model, tokenizer, settings, rows).scores
     variant = Variant(name, family, identity, start, {metric: np.round(values[0].astype(float), 4).tolist() for metric, values in scores.items()},
                       file_bytes(folder), held_bytes(model), seconds, peak, milliseconds, machine(settings.device))

@@ -82,3 +82,10 @@ def test_a_file_that_is_no_record_is_named(measured):
 def test_time_is_measured_for_each_prompt_without_the_first_use(tiny_tokenizer, dialogues):
     found = token_milliseconds(wide_model(tiny_tokenizer), tiny_tokenizer, dialogues[:3], tokens=4)
     assert len(found) == 3 and min(found) > 0
+
+
+def test_a_model_that_is_warm_completes_no_prompt_twice(tiny_tokenizer, dialogues, monkeypatch):
+    completed = []
+    monkeypatch.setattr(variants, "generate_ids", lambda model, tokenizer, prompts, **_: [completed.extend(prompts) or [1]])
+    assert len(token_milliseconds(None, tiny_tokenizer, dialogues[:3], warm=True)) == 3 and completed == dialogues[:3]
+    assert len(token_milliseconds(None, tiny_tokenizer, dialogues[:3])) == 3 and completed[3:] == [dialogues[0], *dialogues[:3]]
