@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import platform
 from collections import Counter
@@ -9,6 +10,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 import torch
+from peft import PeftModel
+from peft.utils import SAFETENSORS_WEIGHTS_NAME
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import nn
@@ -35,11 +38,18 @@ class CompressedError(RuntimeError):
 def save_compressed(model, tokenizer, folder) -> Path:
     """Writes weights, configuration and tokenizer; integers of fewer than 8 bits are packed, a tensor with several names is written once.
 
+    Args:
+        model: a PEFT model's adapter gets a file of its own beside that of the base: 4-bit weights could not take it up without another rounding.
     Returns:
         the folder, as a path.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
+    (folder / SAFETENSORS_WEIGHTS_NAME).unlink(missing_ok=True)     # of a model that was saved here before
+    if isinstance(model, PeftModel):
+        model.save_pretrained(folder)
+        (folder / "README.md").unlink()     # peft's form of a model card, not filled in
+        model = copy.deepcopy(model).unload()
     first, tensors, names = {}, {}, {}
     for name, weight in model.state_dict(keep_vars=True).items():
         names[name] = first.setdefault(id(weight), name)
@@ -108,9 +118,18 @@ def load_compressed(folder, device: str = "cpu"):
         raise CompressedError(f"{folder}: config.json and {WEIGHTS} are of different models (missing {missing[:3]}, too many {result.unexpected_keys[:3]})")
     model.generation_config = GenerationConfig.from_pretrained(folder)
     model.config.tie_word_embeddings = head_is_tied(model)
-    return AutoTokenizer.from_pretrained(folder), prepare_for_cpu(model).eval()
+    model = prepare_for_cpu(model)
+    if (folder / SAFETENSORS_WEIGHTS_NAME).is_file():
+        model = PeftModel.from_pretrained(model, folder)
+    return AutoTokenizer.from_pretrained(folder), model.eval()
+
+
+def weight_files(folder) -> list[Path]:
+    """The files with the weights on disk: the model's, and an adapter's beside it."""
+    adapter = Path(folder) / SAFETENSORS_WEIGHTS_NAME
+    return [Path(folder) / WEIGHTS, *([adapter] if adapter.exists() else [])]
 
 
 def file_bytes(folder) -> int:
-    """Bytes of the weights on disk."""
-    return (Path(folder) / WEIGHTS).stat().st_size
+    """Bytes of the weights on disk, an adapter's included."""
+    return sum(path.stat().st_size for path in weight_files(folder))

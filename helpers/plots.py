@@ -160,18 +160,22 @@ def plot_tradeoff(points: Mapping, xlabel: str, ylabel: str, lines: Mapping | No
                   color=colour_of(name), linewidth=1, linestyle=":")
     axes.margins(x=0.16)
     finished(figure, axes, xlabel, ylabel)
-    _label_apart(figure, axes, {name: (x.estimate, y.estimate) for name, (x, y) in points.items()})
+    label_apart(figure, axes, {name: (x.estimate, y.estimate) for name, (x, y) in points.items()})
     return figure
 
 
-def _label_apart(figure, axes, places):
-    """Writes each name beside its dot, on the first side where it covers no dot and no other name."""
+def label_apart(figure, axes, places: Mapping, labels: Mapping | None = None):
+    """Writes each name beside its dot, on the first side where it covers no dot and no other name.
+
+    Args:
+        places: name -> (x, y); labels: name -> what is written instead of it.
+    """
     figure.draw_without_rendering()     # fixes where things are
     dots = [Bbox.from_bounds(*(axes.transData.transform(place) - 4), 8, 8) for place in places.values()]
     taken, sides = list(dots), [(side * 7, height, "left" if side > 0 else "right") for height in (3, -9, 13, -19, 23) for side in (1, -1)]
     for (name, place), dot in zip(places.items(), dots):
         for dx, dy, align in sides:
-            note = axes.annotate(name, place, xytext=(dx, dy), textcoords="offset points", fontsize=8, color=colour_of(name), ha=align)
+            note = axes.annotate((labels or {}).get(name, name), place, xytext=(dx, dy), textcoords="offset points", fontsize=8, color=colour_of(name), ha=align)
             box = note.get_window_extent()
             if not any(box.overlaps(other) for other in taken if other is not dot) or (dx, dy, align) == sides[-1]:
                 break

@@ -87,6 +87,7 @@ def _train(adapted, tokenizer, pairs, validation, name, identity, target, listen
         checkpoint = _resume_point(work, trainer, watch, bar)
         try:
             trainer.train(resume_from_checkpoint=checkpoint and str(checkpoint))
+            bar.refresh()       # all its steps, however few of them were drawn
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from helpers.compressed import WEIGHTS, file_bytes, load_compressed
+from helpers.compressed import file_bytes, load_compressed, weight_files
 from helpers.experiments import run_condition
 from helpers.generation import generate_ids
 from helpers.hardware import PeakMemory, release_freed_memory
@@ -24,7 +24,8 @@ from helpers.quantized import held_bytes
 from helpers.runs import write_json
 from helpers.statistics import Interval, mean_interval
 
-PROMPTS, TOKENS = 8, 40     # of the measurement of time: so many prompts alone, so many tokens at most
+PROMPTS, TOKENS = 8, 24     # of the measurement of time: so many prompts alone, so many tokens at most
+FAMILIES = ("quantization", "distillation", "pruning")      # the notebooks in labs/extras that leave records
 
 
 @dataclass(frozen=True)
@@ -73,14 +74,18 @@ def machine(device: str) -> str:
     return torch.cuda.get_device_name() if device == "cuda" else f"{platform.machine()}, {torch.get_num_threads()} threads"
 
 
-def token_milliseconds(model, tokenizer, prompts: Sequence[str], tokens: int = TOKENS) -> list[float]:
-    """Time a token of each prompt, completed alone and greedily; the encoder's share included, the first prompt's first completion not counted."""
+def token_milliseconds(model, tokenizer, prompts: Sequence[str], tokens: int = TOKENS, warm: bool = False) -> list[float]:
+    """Time a token of each prompt, completed alone and greedily; the encoder's share included, the model's first completion not counted.
+
+    Args:
+        warm: the model has completed a prompt already; else the first one is completed twice.
+    """
     found = []
-    for prompt in (prompts[0], *prompts):
+    for prompt in (prompts if warm else (prompts[0], *prompts)):
         started = time.perf_counter()
         ids = generate_ids(model, tokenizer, [prompt], max_new_tokens=tokens, show_progress=False)[0]
         found.append(1000 * (time.perf_counter() - started) / min(len(ids) + 1, tokens))      # the end token takes its time too
-    return found[1:]
+    return found[0 if warm else 1:]
 
 
 def _first_use(folder, prompt, device):
@@ -102,15 +107,16 @@ def measure_variant(name: str, family: str, folder, start: str, rows: Sequence, 
         folder: as `save_compressed` wrote it. start: `fingerprint` of the model that it was made from.
         rows: test dialogues. records: folder of the records, common to all labs. again: measures in any case.
     """
-    digest = hashlib.sha256((Path(folder) / WEIGHTS).read_bytes())
-    digest.update(json.dumps([[row["id"] for row in rows], settings.max_prompt_tokens, settings.max_new_tokens, settings.device]).encode())
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in weight_files(folder)))
+    digest.update(json.dumps([[row["id"] for row in rows], settings.max_prompt_tokens, settings.max_new_tokens, settings.device,
+                              PROMPTS, TOKENS]).encode())
     path, identity = Path(records) / f"{slug(f'{family} {name}')}-{start[:8]}.json", digest.hexdigest()[:16]
     known = read_variants(records, start).get(name)
     if known and known.identity == identity and not again:
         return known
     prompts = [build_prompt(row["dialogue"]) for row in rows[:PROMPTS]]
     tokenizer, model, seconds, peak = _first_use(folder, prompts[0], settings.device)
-    milliseconds = token_milliseconds(model, tokenizer, prompts)
+    milliseconds = token_milliseconds(model, tokenizer, prompts, warm=True)
     scores = run_condition(name, model, tokenizer, settings, rows).scores
     variant = Variant(name, family, identity, start, {metric: np.round(values[0].astype(float), 4).tolist() for metric, values in scores.items()},
                       file_bytes(folder), held_bytes(model), seconds, peak, milliseconds, machine(settings.device))

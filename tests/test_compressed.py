@@ -10,8 +10,9 @@ from torch import nn
 from torchao.quantization import Int4Tensor
 from torchao.utils import TorchAOBaseTensor
 
-from helpers.compressed import WEIGHTS, CompressedError, file_bytes, load_compressed, save_compressed
+from helpers.compressed import WEIGHTS, CompressedError, file_bytes, load_compressed, save_compressed, weight_files
 from helpers.generation import generate
+from helpers.methods import adapt, lora
 from helpers.models import head_is_tied
 from helpers.nf4 import nf4
 from helpers.quantized import SCHEMES, held_bytes, low_bits, parts, quantized, with_int8_embeddings
@@ -39,6 +40,35 @@ def test_a_loaded_model_is_the_saved_one_bit_for_bit(tiny_tokenizer, dialogues, 
     assert {path.suffix for path in folder.iterdir()} <= {".json", ".safetensors", ".model"}
     said = [generate(each, tokenizer, dialogues, max_new_tokens=8, show_progress=False) for each in (model, loaded)]
     assert said[0] == said[1]
+
+
+def adapted(model):
+    """The model with an adapter that says something: as it starts, LoRA's B is zero."""
+    found = adapt(model, lora(4))
+    for name, weight in found.named_parameters():
+        if "lora_B" in name:
+            torch.nn.init.normal_(weight, std=0.3, generator=torch.Generator().manual_seed(0))
+    return found.eval()
+
+
+@pytest.mark.parametrize("name", ["float32", "nf4"])
+def test_an_adapter_lies_beside_its_base_and_both_come_back_bit_for_bit(tiny_tokenizer, dialogues, tmp_path, name):
+    base = MAKERS[name](wide_model(tiny_tokenizer))
+    model = adapted(base)
+    folder, alone = save_compressed(model, tiny_tokenizer, tmp_path / "model"), save_compressed(base, tiny_tokenizer, tmp_path / "base")
+    assert [path.name for path in weight_files(folder)] == [WEIGHTS, "adapter_model.safetensors"]
+    assert file_bytes(folder) == file_bytes(alone) + (folder / "adapter_model.safetensors").stat().st_size
+    tokenizer, loaded = load_compressed(folder)
+    assert bits_of(loaded) == bits_of(model) and {path.suffix for path in folder.iterdir()} <= {".json", ".safetensors", ".model"}
+    said = [generate(each, tokenizer, dialogues, max_new_tokens=8, show_progress=False) for each in (model, loaded, base)]
+    assert said[0] == said[1] != said[2]
+
+
+def test_a_model_saved_over_another_does_not_keep_its_adapter(tiny_tokenizer, tmp_path):
+    model = wide_model(tiny_tokenizer)
+    save_compressed(adapted(model), tiny_tokenizer, tmp_path)
+    assert weight_files(save_compressed(model, tiny_tokenizer, tmp_path)) == [tmp_path / WEIGHTS]
+    assert bits_of(load_compressed(tmp_path)[1]) == bits_of(model)
 
 
 def test_integers_of_few_bits_are_packed_in_the_file(tiny_tokenizer, tmp_path):

@@ -5,6 +5,7 @@ import pytest
 
 from helpers import variants
 from helpers.compressed import file_bytes, save_compressed
+from helpers.methods import adapt, lora
 from helpers.quantized import low_bits, quantized
 from helpers.runs import fingerprint
 from helpers.variants import measure_variant, read_variants, token_milliseconds
@@ -46,6 +47,16 @@ def test_a_record_is_read_instead_of_measuring_and_measured_again_for_another_fi
         measure()
 
 
+def test_an_adapter_counts_as_part_of_the_file(measured, tiny_tokenizer):
+    measure, folder, _ = measured
+    alone, model = measure(), wide_model(tiny_tokenizer)
+    save_compressed(adapt(model, lora(4)), tiny_tokenizer, folder)
+    first = measure("lora")
+    assert first.file_bytes == file_bytes(folder) > file_bytes(save_compressed(model, tiny_tokenizer, folder.parent / "base")) and first.held_bytes > alone.held_bytes
+    save_compressed(adapt(model, lora(4), seed=1), tiny_tokenizer, folder)
+    assert measure("lora").identity != first.identity
+
+
 def test_records_of_all_labs_are_read_those_of_other_models_only_if_asked(measured):
     measure, _, records = measured
     variant = measure()
@@ -71,3 +82,10 @@ def test_a_file_that_is_no_record_is_named(measured):
 def test_time_is_measured_for_each_prompt_without_the_first_use(tiny_tokenizer, dialogues):
     found = token_milliseconds(wide_model(tiny_tokenizer), tiny_tokenizer, dialogues[:3], tokens=4)
     assert len(found) == 3 and min(found) > 0
+
+
+def test_a_model_that_is_warm_completes_no_prompt_twice(tiny_tokenizer, dialogues, monkeypatch):
+    completed = []
+    monkeypatch.setattr(variants, "generate_ids", lambda model, tokenizer, prompts, **_: [completed.extend(prompts) or [1]])
+    assert len(token_milliseconds(None, tiny_tokenizer, dialogues[:3], warm=True)) == 3 and completed == dialogues[:3]
+    assert len(token_milliseconds(None, tiny_tokenizer, dialogues[:3])) == 3 and completed[3:] == [dialogues[0], *dialogues[:3]]
