@@ -27,7 +27,7 @@ def world(tiny_model, tiny_tokenizer, dialogues, summaries, tmp_path):
     """(settings, its data, a finished run of LoRA) on files of its own."""
     rows = [{"id": f"d{number}", "dialogue": text, "summary": summary} for number, (text, summary) in enumerate(zip(dialogues, summaries))]
     settings = tiny_settings(tmp_path, tiny_model, tiny_tokenizer, {"train": rows[:3], "validation": rows[3:4], "test": rows[4:]})
-    return settings, load_dialogues(settings), tiny_run(tiny_model, tiny_tokenizer, tmp_path / "runs", "lora", steps=4, evaluations=1)
+    return settings, load_dialogues(settings), tiny_run(tiny_model, tiny_tokenizer, tmp_path / "runs", "lora", steps=24, evaluations=1)
 
 
 def export(world, tokenizer, folder, name="my adapter", **changes):
