@@ -33,7 +33,7 @@ def public_name(place: str) -> str:
 
 def literal(text: str) -> str:
     """The text on one line of Markdown as it stands: neither Markdown nor HTML acts in it."""
-    return re.sub(r"([\\`*_{}\[\]()#+|~!-])", r"\\\1", html.escape(visible(text, 100), quote=False))
+    return re.sub(r"([\\`*_{}\[\]#|~])", r"\\\1", html.escape(visible(text, 100), quote=False))
 
 
 def export_adapter(run: Run, settings, data: Mapping[str, Sequence], tokenizer, measured: Mapping[str, tuple], folder: str | Path, name: str,
@@ -102,7 +102,7 @@ def _data(data, settings, tokenizer):
         lengths = token_lengths(list(data[split]), tokenizer)
         middle = [sorted(values)[len(lengths) // 2] for values in zip(*lengths)]
         rows.append(f"| {split} | {len(lengths)} | {middle[0]} | {max(lengths)[0]} | {middle[1]} | {max(map(len, data[split]['summaries']))} |")
-    return "\n".join([f"## Data\n{literal(public_name(settings.data))}; no dialogue of it is in this card.\n",
+    return "\n".join([f"## Data\nSource: {literal(public_name(settings.data))}; no dialogue of it is in this card.\n",
                       "| split | dialogues | tokens of a prompt, median | the longest | tokens of a summary, median | references, at most |", "|---|---|---|---|---|---|", *rows])
 
 
