@@ -21,7 +21,7 @@ from helpers.row_warnings import speakers, warnings_of
 from helpers.splits import dialogue_key
 
 KNOWN_SPEAKERS = ("#Person1#", "#Person2#")
-AT_ONCE = 500       # rows whose tokens are counted together
+AT_ONCE = 500       # rows whose tokens are counted together; fewer need no bar
 
 
 def inspect_dialogues(place: str | Path, settings, tokenizer=None, show_progress: bool = True) -> Report:
@@ -40,7 +40,7 @@ def inspect_dialogues(place: str | Path, settings, tokenizer=None, show_progress
     findings += chain.from_iterable(file.findings for file in checked)
     findings += _left_to_find(place, settings, findings)
     counted = sum(len(file.rows) for file in checked)
-    with progress(total=counted, desc="looking at rows", unit="row", disable=not show_progress) as bar:
+    with progress(total=counted, desc="looking at rows", unit="row", disable=not show_progress or counted < AT_ONCE) as bar:
         for file in checked:
             findings += chain(_row_warnings(file, bar), _speaker_warnings(file), _long_rows(file, settings, tokenizer))
     findings += _repeated(checked)
