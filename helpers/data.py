@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
-from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,11 +13,11 @@ from helpers.dialogues import check_rows, merge_annotators, text_fault
 from helpers.prompts import build_task
 from helpers.records import SUFFIXES, DataError, Problem, Row, read_rows, require_columns, settle
 from helpers.settings import Settings
+from helpers.splits import split_by_hash
 
 SPLITS = ("train", "validation", "test")
 ALIASES = {"dev": "validation", "val": "validation", "valid": "validation"}
 WHOLE = None        # stands for the split of a single file, which has yet to be split
-LEAST_ROWS = 10     # of a file that is split 80/10/10: with fewer, a split would be empty
 TASK_COLUMNS = ("id", "task", "answer", "part")
 
 
@@ -38,8 +36,9 @@ def load_dialogues(settings: Settings, on_bad_rows: str = "error") -> DatasetDic
 
     Args:
         settings: `data` is a hub id, a folder with one file a split, or one file, which is split 80/10/10 by a hash of
-            the id (of the dialogue, where there are no ids), the same way in whatever order its rows stand. A folder
-            with a single file is read like that file.
+            the id (of the dialogue, where there are no ids), the same way in whatever order its rows stand; rows of one
+            dialogue, and of one `group` where there is such a column, stay together. A folder with a single file is
+            read like that file.
         on_bad_rows: "error", or "report": bad rows are left out, and listed in a warning.
     Raises:
         DataError: names file, row and column; lists every bad row (the first 20, and how many there are).
@@ -123,11 +122,15 @@ def _from_hub(settings):
 
 
 def _from_files(place):
-    return {split: Table(str(path), *read_rows(path)) for split, path in _split_files(place).items()}
+    return {split: Table(str(path), *read_rows(path)) for split, path in split_files(place).items()}
 
 
-def _split_files(place):
-    """{split: path}, or {WHOLE: path} for a single file, which has yet to be split."""
+def split_files(place: Path) -> dict[str | None, Path]:
+    """{split: path}, or {WHOLE: path} for a single file, which has yet to be split.
+
+    Raises:
+        DataError: nothing is there, two files of one split, or a folder without one of train, validation and test.
+    """
     if place.is_file():
         return {WHOLE: place}
     if not place.is_dir():
@@ -149,21 +152,6 @@ def _split_files(place):
         raise DataError("a folder of dialogues has a file for each of train, validation (or dev, val) and test, ending "
                         f"in {', '.join(SUFFIXES)}\n{place}: no file for {', '.join(missing)}; files found: {found}")
     return {split: files[split] for split in (*SPLITS, *sorted(set(files) - set(SPLITS)))}
-
-
-def split_by_hash(records: Sequence[dict], source: str, key: str = "id") -> dict[str, list[dict]]:
-    """80/10/10 of the records, by the rank of a hash of their `key`: the same whatever their order, and exact in size.
-
-    Raises:
-        DataError: fewer than `LEAST_ROWS` records.
-    """
-    if len(records) < LEAST_ROWS:
-        raise DataError(f"{source}: has {len(records)} dialogues; splitting into train, validation and test needs at "
-                        f"least {LEAST_ROWS}")
-    # The summary breaks ties between equal dialogues, so that the order of the rows cannot.
-    ranked = sorted(records, key=lambda record: (hashlib.sha256(record[key].encode()).digest(), record["summary"]))
-    tenth = round(len(ranked) / 10)
-    return {"train": ranked[2 * tenth:], "validation": ranked[tenth:2 * tenth], "test": ranked[:tenth]}
 
 
 def _to_dataset(records, source):

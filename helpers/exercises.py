@@ -11,12 +11,13 @@ from helpers import (
     exercises_alignment,
     exercises_feedback,
     exercises_finetuning,
+    exercises_own_data,
     exercises_prompting,
     exercises_quantization,
 )
 from helpers.expectations import NotYet
 
-LABS = (exercises_prompting, exercises_finetuning, exercises_alignment, exercises_feedback, exercises_quantization)
+LABS = (exercises_prompting, exercises_finetuning, exercises_alignment, exercises_feedback, exercises_quantization, exercises_own_data)
 CHECKS: dict[str, Callable] = {check.__name__: check for lab in LABS for check in lab.CHECKS}
 
 

@@ -64,3 +64,9 @@ def expect_indices(found, expected, what, advice):
     if values != wanted:
         given = ", ".join(f"{value:g}" for value in values)
         raise NotYet(f"{what}: expected {wanted}, your function gives [{given}]. {advice}")
+
+
+def expect_text(found, expected, what):
+    """The same text, character by character."""
+    if _converted(found, what, lambda text: text, "a text", "a text") != expected:
+        raise NotYet(f"{what}: expected {expected!r}, your function returns {shown(found)}.")

@@ -21,6 +21,8 @@ from helpers.settings import Settings
 PARAMETERS = {"google/flan-t5-small": 76_961_152, "google/flan-t5-base": 247_577_856,
               "google/flan-t5-large": 783_150_080}
 BYTES = {"float32": 4, "bfloat16": 2, "int8": 1}
+VOCABULARIES = ("tokenizer.json", "spiece.model", "tokenizer.model", "vocab.json", "vocab.txt")
+LOCAL = {"local_files_only": True, "trust_remote_code": False}
 COMPONENTS = ("embeddings", "encoder", "decoder", "head", "other")
 
 
@@ -49,20 +51,37 @@ def load_seq2seq(settings: Settings):
     """
     folder = _model_folder(settings)
     files = _weight_files(settings.model, folder)
-    options = {"local_files_only": True, "trust_remote_code": False}
-    try:
-        tokenizer = AutoTokenizer.from_pretrained(folder, **options)
-        with _without_tying_advice():
-            model, report = AutoModelForSeq2SeqLM.from_pretrained(
-                folder, dtype=getattr(torch, settings.dtype), use_safetensors=True, output_loading_info=True,
-                ignore_mismatched_sizes=True, **options)     # so that the report lists them; _check_report refuses them
-    except (OSError, ValueError, KeyError, TypeError, ImportError, AttributeError) as error:
-        raise ModelError(f"{settings.model}: is no encoder-decoder model that transformers can load; LAB_MODEL must be "
-                         f"a folder with its config.json, safetensors and tokenizer ({_first_line(error)})") from error
+    tokenizer = load_tokenizer(settings)
+    with _as_model_error(settings.model), _without_tying_advice():
+        model, report = AutoModelForSeq2SeqLM.from_pretrained(
+            folder, dtype=getattr(torch, settings.dtype), use_safetensors=True, output_loading_info=True,
+            ignore_mismatched_sizes=True, **LOCAL)     # so that the report lists them; _check_report refuses them
     _check_report(settings.model, report)
     _check_weights(settings.model, model, tokenizer)
     _keep_head(settings.model, model, files.get("lm_head.weight"))
     return tokenizer, prepare_for_cpu(model.to(settings.device)).eval()
+
+
+def load_tokenizer(settings: Settings):
+    """The tokenizer of `settings.model` alone, in the same way as `load_seq2seq`.
+
+    Raises:
+        ModelError: the hub cannot be reached, or there is no tokenizer that can be loaded.
+    """
+    folder = _model_folder(settings)
+    if not any((folder / name).is_file() for name in VOCABULARIES):     # transformers would make one up, in which every word is unknown
+        raise ModelError(f"{settings.model}: has no tokenizer ({', '.join(VOCABULARIES)}); save it into the same folder: tokenizer.save_pretrained(folder)")
+    with _as_model_error(settings.model):
+        return AutoTokenizer.from_pretrained(folder, **LOCAL)
+
+
+@contextmanager
+def _as_model_error(name):
+    try:
+        yield
+    except (OSError, ValueError, KeyError, TypeError, ImportError, AttributeError) as error:
+        raise ModelError(f"{name}: is no encoder-decoder model that transformers can load; LAB_MODEL must be "
+                         f"a folder with its config.json, safetensors and tokenizer ({_first_line(error)})") from error
 
 
 def _first_line(error):

@@ -45,10 +45,19 @@ def read_rows(path: str | Path) -> tuple[list[Row], list[Problem]]:
     if path.suffix.lower() not in SUFFIXES:
         raise DataError(f"a file of dialogues ends in {', '.join(SUFFIXES)} (one JSON object a line, or a table with a "
                         f"header)\n{path}: ends in {path.suffix or 'nothing'!r}")
-    text = _read_text(path)
-    rows, problems = _read_json_lines(path, text) if path.suffix.lower() == ".jsonl" else _read_table(path, text)
+    return parse_rows(path, _read_text(path))
+
+
+def parse_rows(path: Path, text: str, delimiter: str | None = None) -> tuple[list[Row], list[Problem]]:
+    """The rows of a text that has been read from `path` already; a table's delimiter is looked up where none is given.
+
+    Raises:
+        DataError: as `read_rows`.
+    """
+    is_json = path.suffix.lower() == ".jsonl"
+    rows, problems = _read_json_lines(path, text) if is_json else _read_table(path, text, delimiter or _delimiter(path, text))
     if not rows and not problems:
-        raise DataError(f"{path}: has no rows" + (" below its header" if path.suffix.lower() != ".jsonl" else ""))
+        raise DataError(f"{path}: has no rows" + ("" if is_json else " below its header"))
     return rows, problems
 
 
@@ -97,8 +106,8 @@ def _delimiter(path, text):
     return ";" if ";" in header and "," not in header else ","      # spreadsheets write semicolons in half of Europe
 
 
-def _read_table(path, text):
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=_delimiter(path, text), strict=True)
+def _read_table(path, text, delimiter):
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
     rows, problems, header, line = [], [], None, 1
     try:
         for fields in reader:

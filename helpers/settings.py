@@ -157,6 +157,8 @@ def _check_local(name, value):
     remedy = f"correct {name}, or leave it out to use the profile's own"
     if not path.exists():
         raise SettingsError(f"{name}: {value!r} does not exist; {remedy}")
+    if name in ("LAB_MODEL", "model") and (path / "adapter_config.json").is_file():
+        raise SettingsError(f"{name}: {value!r} is an adapter, not a whole model; merge it into its base model with merge_and_unload(), and save that")
     if name in ("LAB_MODEL", "model") and not (path / "config.json").is_file():
         raise SettingsError(f"{name}: {value!r} has no config.json, so it is not a model folder as save_pretrained "
                             f"writes it; {remedy}")

@@ -17,7 +17,7 @@ def table(header, rows, title=None) -> HTML:
     """An HTML table.
 
     Args:
-        header: names of the columns; rows: sequences as long as it, of anything that has a text form.
+        header: names of the columns; rows: sequences as long as it, of anything that has a text form; without rows the table says so.
         title: shown above the table.
     Raises:
         ValueError: a row is longer or shorter than the header.
@@ -28,6 +28,7 @@ def table(header, rows, title=None) -> HTML:
             raise ValueError(f"rows[{number}] has {len(row)} cells, the header has {len(header)}: {row!r}")
     head = "".join(_cell(name, "th", "border-bottom:2px solid") for name in header)
     body = "".join("<tr>" + "".join(_cell(value) for value in row) + "</tr>" for row in rows)
+    body = body or f'<tr><td style="{CELL}" colspan="{len(header)}">nothing to show</td></tr>'
     caption = f"<p><b>{html.escape(title)}</b></p>" if title else ""
     return HTML(f'{caption}<table style="max-width:100%;border-collapse:collapse"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>')
 

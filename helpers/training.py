@@ -15,6 +15,7 @@ from pathlib import Path
 
 import torch
 from peft import PeftModel
+from safetensors import SafetensorError
 
 from helpers.hardware import PeakMemory
 from helpers.methods import Method, adapt
@@ -25,7 +26,7 @@ from helpers.runs import RECORD, Record, fingerprint, fingerprint_pairs, latest_
 from helpers.trainer import TrainingError, batch_size_advice, is_out_of_memory, losses, make_trainer, one_bar
 
 logger = logging.getLogger(__name__)
-ADAPTER = "adapter_model.safetensors"       # as peft writes it
+ADAPTER, ADAPTER_CONFIG = "adapter_model.safetensors", "adapter_config.json"       # as peft writes them
 PACKAGES = ("torch", "transformers", "peft", "accelerate")      # whose versions decide a result
 
 
@@ -134,8 +135,22 @@ def load_run(folder, model, settings) -> Run:
         trained = load_seq2seq(replace(settings, model=str(folder.resolve()), model_revision=None, dtype="float32"))[1]
         if record.method["kind"] == "qat":
             trained = fake_quantized(trained, **record.method["options"])
-    elif not (folder / ADAPTER).is_file():      # peft would go on to pickles, and then to the hub
-        raise TrainingError(f"{folder}: has no {ADAPTER}; weights in another format are not read. Delete the folder to train again")
     else:
-        trained = PeftModel.from_pretrained(copy.deepcopy(model).float(), folder)
+        trained = load_adapter(folder, model)
     return Run(trained.to(settings.device).eval(), record, folder, loaded=True)
+
+
+def load_adapter(folder, model):
+    """The adapter of a folder on a copy of `model`, in float32 and evaluation mode.
+
+    Raises:
+        TrainingError: there is no adapter as safetensors, or it does not fit the model.
+    """
+    folder = Path(folder)
+    if not (folder / ADAPTER).is_file():      # peft would go on to pickles, and then to the hub
+        raise TrainingError(f"{folder}: has no {ADAPTER}; weights in another format are not read. Delete the folder to train again")
+    try:
+        return PeftModel.from_pretrained(copy.deepcopy(model).float(), folder).eval()
+    except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
+        raise TrainingError(f"{folder}: its adapter does not fit {type(model).__name__}, or is damaged ({str(error).splitlines()[0][:200]}); "
+                            "load it on the model that it was trained on") from error

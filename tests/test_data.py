@@ -11,10 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers import data
-from helpers.data import load_dialogues, load_tasks, split_by_hash
+from helpers.data import load_dialogues, load_tasks
 from helpers.dialogues import merge_annotators
 from helpers.records import DataError
 from helpers.settings import load_settings
+from helpers.splits import dialogue_key, split_by_hash
 
 REAL = Path(__file__).resolve().parents[2] / "shared" / "data" / "dialogsum"
 
@@ -106,12 +107,41 @@ def test_rows_without_ids_are_named_by_line_and_split_by_dialogue(tmp_path):
 
 @given(st.sets(st.text(min_size=1, max_size=8), min_size=10, max_size=60), st.randoms())
 def test_split_does_not_depend_on_order(ids, order):
-    records = [{"id": name, "summary": "S."} for name in ids]
+    records = [{"id": name, "dialogue": f"A: {number}", "summary": "S."} for number, name in enumerate(sorted(ids))]
     shuffled = random.Random(order.random()).sample(records, len(records))
     split = split_by_hash(records, "a file")
     assert split == split_by_hash(shuffled, "a file")
     assert len(split["validation"]) == len(split["test"]) == round(len(ids) / 10)
     assert sorted(record["id"] for part in split.values() for record in part) == sorted(ids)
+
+
+@given(st.lists(st.tuples(st.integers(0, 15), st.sampled_from(["", "", "a", "b"])), min_size=10, max_size=60), st.randoms())
+def test_no_dialogue_and_no_group_is_in_two_splits(rows, order):
+    records = [{"id": f"d{number}", "dialogue": f"A: {text}{' ' * (number % 3)}", "summary": f"S{number}", "group": group} for number, (text, group) in enumerate(rows)]
+    try:
+        split = split_by_hash(records, "a file")
+    except DataError as refused:
+        assert "one dialogue or one group has" in str(refused)
+        return
+    for key in (lambda record: dialogue_key(record["dialogue"]), lambda record: record["group"] or record["id"]):
+        places = [{key(record) for record in part} for part in split.values()]
+        assert sum(map(len, places)) == len(set().union(*places))
+    assert sorted(record["id"] for part in split.values() for record in part) == sorted(record["id"] for record in records)
+    assert split == split_by_hash(random.Random(order.random()).sample(records, len(records)), "a file")
+    assert all(len(split[name]) >= round(len(rows) / 10) for name in ("validation", "test"))
+
+
+def test_a_group_that_leaves_nothing_to_train_on_is_named():
+    records = [{"id": f"d{number}", "dialogue": f"A: {number}", "summary": "S.", "group": "class 7b"} for number in range(20)]
+    with pytest.raises(DataError, match="one dialogue or one group has 20 of 20 rows, so that nothing is left for train and validation"):
+        split_by_hash(records, "a file")
+
+
+def test_the_real_way_of_loading_keeps_repeated_dialogues_together(tmp_path):
+    rows = [row(number, dialogue=f"A: {number // 4}", summary=f"S{number}") for number in range(120)]
+    loaded = load(write_jsonl(tmp_path / "mine.jsonl", rows))
+    places = [set(loaded[split]["dialogue"]) for split in ("train", "validation", "test")]
+    assert sum(map(len, places)) == 30 and all(places)
 
 
 def test_a_single_file_in_a_folder_is_split(tmp_path):

@@ -142,11 +142,46 @@ def straight_through_step(weights, targets, scale, rate):
     return [weight - rate * 2 * (round(weight / scale) * scale - target) for weight, target in zip(weights, targets)]
 
 
+def plain(text):
+    return " ".join(text.split()).casefold()
+
+
+def copied_summary(summary, dialogue):
+    return plain(summary) in plain(dialogue)
+
+
+def leaked_share(train, test):
+    known = {plain(text) for text in train}
+    return sum(plain(text) in known for text in test) / len(test)
+
+
+def dialogue_numbers(dialogues):
+    known = {}
+    return [known.setdefault(plain(text), len(known)) for text in dialogues]
+
+
+def mended_text(text):
+    try:
+        return text.encode("cp1252").decode("utf-8")
+    except (UnicodeEncodeError, UnicodeDecodeError):
+        return text
+
+
+def dialogues_needed(count, half_width, wanted):
+    return math.ceil(round(count * (half_width / wanted) ** 2, 6))
+
+
+def public_part(path):
+    is_path = path.startswith("/") or path[1:2] == ":"
+    return path.replace("\\", "/").rstrip("/").rpartition("/")[2] if is_path else path
+
+
 SOLUTIONS = {function.__name__: function for function in (
     clipped_precision, tempered_softmax, nucleus, longest_common_subsequence, exemplars_that_fit, bootstrap_interval,
     padded_labels, masked_cross_entropy, trainable_share, lora_forward, merged_weight, adam_bytes, token_rewards, advantages, clipped_loss, whitened, harmless_index, pairs_of,
     mean_ranks, consensus_order, shared_pairs, preference_probability, preference_loss,
-    absmax_scale, absmax_integers, zero_integer, quantized_bytes, packed_pairs, straight_through_step)}
+    absmax_scale, absmax_integers, zero_integer, quantized_bytes, packed_pairs, straight_through_step,
+    copied_summary, leaked_share, dialogue_numbers, mended_text, dialogues_needed, public_part)}
 
 
 def unsafe_softmax(logits, temperature):
@@ -178,6 +213,16 @@ def merges_in_place(weight, a, b, alpha):
 
 
 MISTAKES = [
+    ("copied_summary", lambda summary, dialogue: summary in dialogue, "upper and lower case do not count"),
+    ("copied_summary", lambda summary, dialogue: all(word in plain(dialogue) for word in plain(summary).split()), "expected 0"),
+    ("leaked_share", lambda train, test: len(set(train) & set(test)) / len(test), "blanks and case do not count"),
+    ("leaked_share", lambda train, test: len({plain(text) for text in train} & {plain(text) for text in test}) / len(test), "the share of the test dialogues"),
+    ("dialogue_numbers", lambda dialogues: list(range(len(dialogues))), "rows of the same dialogue get the same number"),
+    ("mended_text", lambda text: text.encode("cp1252", "replace").decode("utf-8", "replace"), "must stay as it is"),
+    ("mended_text", lambda text: None, "your function returns None"),
+    ("dialogues_needed", lambda count, half_width, wanted: count * half_width / wanted, "with the square root"),
+    ("dialogues_needed", lambda count, half_width, wanted: int(count * (half_width / wanted) ** 2), "round up"),
+    ("public_part", lambda path: path.rpartition("/")[2], "a drive's letter"),
     ("absmax_scale", lambda weights, bits: max(weights) / (2 ** (bits - 1) - 1), "the largest magnitude"),
     ("absmax_scale", lambda weights, bits: max(map(abs, weights)) / 2 ** (bits - 1), "over the largest integer 2^(bits − 1) − 1 = 127"),
     ("absmax_integers", lambda weights, bits: [int(weight / absmax_scale(weights, bits)) for weight in weights], "rounded to the nearest integer"),

@@ -175,7 +175,7 @@ def test_broken_json(folder, name):
 def test_missing_tokenizer(folder):
     for name in ("tokenizer.json", "tokenizer_config.json"):
         (folder / name).unlink()
-    with pytest.raises(ModelError):
+    with pytest.raises(ModelError, match="has no tokenizer"):
         load(folder)
 
 

@@ -6,14 +6,19 @@ import importlib.util
 import json
 import os
 import pickle
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
+import yaml
+from datasets import Dataset
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 from helpers import running
 from helpers.data import load_dialogues
+from helpers.inspection import inspect_dialogues
+from helpers.model_cards import model_card
 from helpers.models import ModelError, load_seq2seq
 from helpers.pages import STATE, VIEW, index_page, write_page
 from helpers.plots import plot_intervals
@@ -22,7 +27,7 @@ from helpers.reward import RewardError, load_reward
 from helpers.settings import SettingsError, load_settings
 from helpers.show import table, texts, tokens
 from helpers.statistics import Interval
-from helpers.training import TrainingError, load_run
+from helpers.training import TrainingError, load_adapter, load_run
 from helpers.widgets import png
 from tests.training_cases import tiny_run, tiny_settings
 
@@ -223,6 +228,59 @@ def test_a_cell_with_code_or_a_formula_is_shown_as_it_stands(poisoned, tmp_path)
                   tokens([row["dialogue"]])):
         assert Page(shown.data).active == [] and not {"a", "img", "script"} & set(Page(shown.data).tags)
         assert "&lt;script&gt;" in shown.data
+
+
+def test_the_report_about_a_file_of_code_shows_it_and_obeys_none_of_it(poisoned):
+    report = inspect_dialogues(poisoned, load_settings("pocket"), show_progress=False)
+    assert not report.errors and {"HTML", "formula"} <= {word for finding in report.warnings for word in finding.what.split()}
+    page = Page(report.show().data)
+    assert page.active == [] and not {"a", "img", "script"} & set(page.tags) and "&lt;script&gt;" in report.show().data
+
+
+@pytest.mark.parametrize("value", ["\x1b[2J\x1b]0;title\x07", "\u202etxt.exe", "a\rb", "\x9b31m"])
+def test_the_report_gives_the_terminal_no_orders(tmp_path, value):
+    rows = [{"dialogue": f"#Person1#: {number} {value}\n#Person2#: yes", "summary": "" if number else value, f"column {value}": number} for number in range(12)]
+    (tmp_path / "data.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    report = inspect_dialogues(tmp_path / "data.jsonl", load_settings("pocket"), show_progress=False)
+    assert report.errors and all(letter.isprintable() for line in str(report).splitlines() for letter in line)
+
+
+@pytest.fixture(scope="module")
+def finished(tiny_model, tiny_tokenizer, tmp_path_factory):
+    """A run of LoRA."""
+    return tiny_run(tiny_model, tiny_tokenizer, tmp_path_factory.mktemp("runs"), "lora", steps=1, evaluations=1)
+
+
+@pytest.mark.parametrize("attack", ["x\nlicense: mit", "x\n---\n# Owned", "x: !!python/object/apply:os.system [id]", "{{ 7*7 }}", "&a *a", "x # y", "- x", "'\"", "\x00x", SCRIPT,
+                                    "[x](javascript:alert(1))", "```\n" + SCRIPT, "| x |"])
+@pytest.mark.parametrize("field", ["name", "data", "model"])
+def test_no_name_writes_its_own_metadata_or_code_into_a_model_card(finished, tiny_tokenizer, attack, field):
+    rows = [{"dialogue": "#Person1#: Hi.", "summary": SCRIPT, "summaries": [SCRIPT]}]
+    data = {split: Dataset.from_list(rows) for split in ("train", "validation", "test")}
+    path = "/" + attack.replace("/", "")
+    settings = replace(tiny_settings(), **({field: path if os.name != "nt" else attack} if field != "name" else {}))
+    text = str(model_card(finished.record, settings, data, tiny_tokenizer, {"ROUGE-1": ([0.1, 0.2], [0.2, 0.4])}, attack if field == "name" else "mine"))
+    block, body = yaml.safe_load(text.split("---\n")[1]), text.split("\n---\n", 1)[1]
+    assert sorted(block) == ["base_model", "library_name", "license", "model-index", "pipeline_tag", "tags"] and block["license"] == "unknown"
+    assert isinstance(block["base_model"], str) and isinstance(block["model-index"][0]["name"], str)
+    fences = [line for line in body.splitlines() if line.lstrip().startswith("```")]
+    assert fences == ["```python", "```"] and "Owned" not in [line.strip("# ") for line in body.splitlines()]
+    prose = body.partition("```python")[0] + body.rpartition("\n```")[2]
+    assert "<script" not in prose and "](javascript" not in prose and "\x00" not in text
+
+
+@pytest.mark.parametrize("name", ["adapter_model.bin", "adapter_model.pt"])
+def test_an_exported_adapter_in_pickles_is_refused(tiny_model, tmp_path, bomb, name):
+    content, mark = bomb
+    (tmp_path / "adapter").mkdir()
+    (tmp_path / "adapter" / name).write_bytes(content)
+    (tmp_path / "adapter" / "adapter_config.json").write_text('{"peft_type": "LORA", "base_model_name_or_path": "x", "target_modules": ["q"]}', encoding="utf-8")
+    with pytest.raises(TrainingError, match=r"has no adapter_model\.safetensors; weights in another format are not read"):
+        load_adapter(tmp_path / "adapter", tiny_model)
+    (tmp_path / "adapter" / "adapter_model.safetensors").write_bytes(content)
+    with pytest.raises(TrainingError, match="or is damaged"):
+        load_adapter(tmp_path / "adapter", tiny_model)
+    assert not mark.exists()
 
 
 def test_a_name_in_a_figure_is_no_formula():

@@ -118,6 +118,9 @@ def test_model_folder_needs_a_config(monkeypatch, tmp_path):
     monkeypatch.setenv("LAB_MODEL", str(tmp_path))
     with pytest.raises(SettingsError, match="LAB_MODEL: .* has no config.json"):
         load_settings("pocket")
+    (tmp_path / "adapter_config.json").touch()
+    with pytest.raises(SettingsError, match="is an adapter, not a whole model; merge it"):
+        load_settings("pocket")
 
 
 @pytest.mark.parametrize("override", [{"test_rows": 5}, {"seed": 1}, {"max_new_tokens": 5}, {"dtype": "bfloat16"}])

@@ -41,3 +41,7 @@ def test_tokens_show_newlines_and_ids():
 def test_tokens_want_an_id_for_every_piece():
     with pytest.raises(ValueError, match="ids: 1 of them for 2 pieces"):
         tokens(["a", "b"], [1])
+
+
+def test_a_table_without_rows_says_so():
+    assert "nothing to show" in table(("a", "b"), []).data and "nothing to show" not in table(("a",), [(1,)]).data
