@@ -113,7 +113,7 @@ def _shown(model_id, widgets):
     value = model.get("value")
     if "_options_labels" in model and model.get("index") is not None:
         value = model["_options_labels"][model["index"]]
-    if value is None or "bar_style" in model:
+    if value is None or "bar_style" in model or model.get("readout") is False:      # the field beside such a slider has its value
         return []
     return [_html(f"<div>{escape(str(model.get('description', '')))} <b>{escape(str(value))}</b></div>")]
 

@@ -1,20 +1,70 @@
-"""Tests in this folder drive JupyterLab in a browser; they are left out where there is none."""
+"""Tests in this folder drive JupyterLab in a browser; they are left out where there is none, and come after all others."""
 
 import importlib.util
+import os
 import shutil
 from pathlib import Path
 
 import pytest
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
-MISSING = [what for what, found in (("playwright", importlib.util.find_spec("playwright")),
-                                    ("chromium", any(map(shutil.which, BROWSERS)))) if not found]
+BROWSER = next(filter(None, map(shutil.which, BROWSERS)), None)
+MISSING = [what for what, found in (("playwright", importlib.util.find_spec("playwright")), ("chromium", BROWSER)) if not found]
+HERE = Path(__file__).resolve().parent
+# No sandbox, as root in a container has none; the rest keeps the browser from the network and the graphics card.
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update",
+         "--disable-sync", "--enable-blink-features=ComputedAccessibilityInfo"]
 
 
 def pytest_collection_modifyitems(items):
-    """Marks the tests of this folder as `browser`, and skips them with the reason where something is missing."""
-    for item in items:
-        if Path(__file__).parent in item.path.parents:
-            item.add_marker(pytest.mark.browser)
-            if MISSING:
-                item.add_marker(pytest.mark.skip(reason=f"{' and '.join(MISSING)} not installed"))
+    """Marks the tests of this folder as `browser`, and skips them with the reason where something is missing.
+
+    They go to the end: the labs have then run as tests, and what they trained is there to be loaded.
+    """
+    here = [item for item in items if HERE in item.path.parents]
+    for item in here:
+        item.add_marker(pytest.mark.browser)
+        if MISSING:
+            item.add_marker(pytest.mark.skip(reason=f"{' and '.join(MISSING)} not installed (CONTRIBUTING.md says how)"))
+    items[:] = [item for item in items if item not in here] + here
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """The browser, without a window."""
+    from playwright.sync_api import sync_playwright
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=BROWSER, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory):
+    """JupyterLab on a copy of the kit."""
+    from lab_server import LabServer, copy_kit
+    place = tmp_path_factory.mktemp("browser")
+    server = LabServer(copy_kit(place / "kit"), place / "server")
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def labs(chromium, server):
+    """The labs, each opened in a tab of its own and run once, when a test asks for it."""
+    from open_labs import SCREENSHOTS, OpenLabs
+    SCREENSHOTS.mkdir(parents=True, exist_ok=True)
+    return OpenLabs(chromium, server)
+
+
+def chosen():
+    """The numbered labs and the extra that has widgets of its own; with KIT_BROWSER=all every extra (they add minutes each)."""
+    numbered = sorted(path.stem for path in (HERE.parents[1] / "labs").glob("[0-9]*.ipynb"))
+    extras = sorted(path.stem for path in (HERE.parents[1] / "labs" / "extras").glob("*.ipynb"))
+    return numbered + [name for name in extras if os.environ.get("KIT_BROWSER") == "all" or name == "human_feedback"]
+
+
+@pytest.fixture(scope="session", params=chosen())
+def lab(request, labs):
+    """Each lab in turn, run to its end."""
+    return labs.ran(request.param)
