@@ -96,7 +96,7 @@ def still(notebook):
 
 def _without_views(outputs, widgets):
     """The outputs, with those of widgets in place of the widgets."""
-    return [shown for output in outputs for shown in
+    return [shown for output in outputs if output.get("data") != {} for shown in       # nothing is left of a progress bar that is done
             (_shown(output["data"][VIEW]["model_id"], widgets) if VIEW in output.get("data", {}) else [output])]
 
 

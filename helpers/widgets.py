@@ -25,7 +25,7 @@ TOP_K = {"min": 0, "max": 50}
 TOP_P = {"min": 0.05, "max": 1.0, "step": 0.05}
 NAMES = {"shots": "examples", "top_k": "top-k (0: off)", "top_p": "top-p", "num_beams": "beams", "max_new_tokens": "new tokens"}
 WIDE = widgets.Layout(width="99%")
-PICTURE = {"max_width": "100%", "height": "auto"}      # a narrow window shrinks it
+PICTURE = {"max_width": "100%", "height": "auto", "align_self": "flex-start"}      # a narrow window shrinks it
 
 
 def profile_dropdown() -> widgets.Dropdown:
@@ -123,7 +123,7 @@ def next_token_explorer(model, tokenizer, prompt: str, completion_ids: Sequence[
 
 def playground_outputs(model, tokenizer, settings, examples, dialogue: str, template: str, shots: int, temperature: float,
                        top_k: int, top_p: float, num_beams: int, max_new_tokens: int, samples: int, seed: int) -> str:
-    """HTML of a prompt's greedy, beam and sampled completions side by side, or of what is wrong with the input.
+    """HTML of a prompt's greedy, beam and sampled completions below one another, or of what is wrong with the input.
 
     Args:
         examples: rows for few-shot prompts; shots: how many of them to use.
@@ -142,7 +142,7 @@ def playground_outputs(model, tokenizer, settings, examples, dialogue: str, temp
     except (GenerationError, ValueError) as error:
         return notice(error)
     note = f"{prompt.tokens} tokens in the prompt, {len(prompt.kept)} of {shots} examples fit"
-    return f"<p>{note}</p>" + table([name for name, _ in found], [[text or "(nothing)" for _, text in found]]).data
+    return f"<p>{note}</p>" + table(("way", "completion"), [(name, text or "(nothing)") for name, text in found]).data
 
 
 def playground(model, tokenizer, settings, examples, dialogue: str) -> widgets.Widget:

@@ -281,7 +281,7 @@ def test_a_widget_is_replaced_by_what_it_showed():
              "choice": {"_model_name": "DropdownModel", "description": "how", "_options_labels": "ab", "index": 1},
              "out": {"_model_name": "OutputModel", "outputs": [figure]}}
     views = [new_output("display_data", {VIEW: {"model_id": name}}) for name in ("box", "closed")]
-    cell = new_code_cell("show()", outputs=views)
+    cell = new_code_cell("show()", outputs=[*views, new_output("display_data", {})])
     notebook = new_notebook(cells=[cell])
     notebook.metadata.widgets = {"application/vnd.jupyter.widget-state+json": {
         "state": {name: {"state": model} for name, model in state.items()}}}

@@ -18,7 +18,7 @@ class NotebookPage:
     def __init__(self, page, server, path: str):
         self.page, self.server, self.path, self.file, self.faults = page, server, path, server.kit / path, []
         page.on("pageerror", lambda error: self.faults.append(str(error)))
-        page.set_default_timeout(60_000)
+        page.set_default_timeout(30_000)
         sources = [cell["source"] for cell in json.loads(self.file.read_text(encoding="utf-8"))["cells"] if cell["cell_type"] == "code"]
         self.sources = ["".join(source) for source in sources]
 
@@ -100,9 +100,10 @@ class NotebookPage:
     def theme(self, name: str):
         """Light or Dark, by the menu."""
         self.menu("Settings", "Theme", f"JupyterLab {name}")
-        self.page.wait_for_selector(f"body[data-jp-theme-light='{'true' if name == 'Light' else 'false'}']")
+        self.page.wait_for_selector(f"body[data-jp-theme-light='{'true' if name == 'Light' else 'false'}']", state="attached")
+        self.page.wait_for_timeout(300)
 
     def width(self, pixels: int):
         """A window of another width."""
-        self.page.set_viewport_size({"width": pixels, "height": 1000})
+        self.page.set_viewport_size({"width": pixels, "height": 1600})
         self.page.wait_for_timeout(700)

@@ -23,7 +23,7 @@ class OpenLabs:
 
     def tab(self, name: str) -> NotebookPage:
         """A notebook in a new tab of a new window, opened and not run."""
-        page = self.browser.new_context(viewport={"width": 1280, "height": 1000}).new_page()
+        page = self.browser.new_context(viewport={"width": 1280, "height": 1600}).new_page()
         notebook = NotebookPage(page, self.server, self.paths[name])
         notebook.open()
         return notebook

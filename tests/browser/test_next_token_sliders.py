@@ -27,7 +27,7 @@ class Explorer:
         return self.output.get_by_role("spinbutton", name=name)
 
     def handle(self, name):
-        return self.output.locator(".widget-hbox").filter(has=self.field(name)).locator(".noUi-handle")
+        return self.output.locator(".widget-hbox").filter(has=self.page.get_by_role("spinbutton", name=name)).locator(".noUi-handle")
 
     def words(self):
         return self.output.locator(".widget-html-content").inner_text()
