@@ -25,7 +25,7 @@ TOP_K = {"min": 0, "max": 50}
 TOP_P = {"min": 0.05, "max": 1.0, "step": 0.05}
 NAMES = {"shots": "examples", "top_k": "top-k (0: off)", "top_p": "top-p", "num_beams": "beams", "max_new_tokens": "new tokens"}
 WIDE = widgets.Layout(width="99%")
-PICTURE = {"max_width": "100%", "height": "auto", "align_self": "flex-start"}      # a narrow window shrinks it
+PICTURE = {"max_width": "calc(100% - 4px)", "height": "auto", "align_self": "flex-start"}      # a narrow window shrinks it
 
 
 def profile_dropdown() -> widgets.Dropdown:

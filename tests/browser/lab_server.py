@@ -38,6 +38,7 @@ class LabServer:
         (config / "jupyter_server_config.json").write_text(json.dumps({"ServerApp": {"open_browser": False, "port": 0}}), encoding="utf-8")
         environment = os.environ | {"JUPYTER_CONFIG_DIR": str(config), "JUPYTER_RUNTIME_DIR": str(runtime), "JUPYTERLAB_SETTINGS_DIR": str(place / "settings"),
                                     "JUPYTERLAB_WORKSPACES_DIR": str(place / "workspaces"), "PYTHONPATH": str(kit), "LAB_PROFILE": "pocket"}
+        environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // 2)))      # two labs compute at once (open_labs.py)
         self.kit, self.log = kit, place / "log.txt"
         with self.log.open("w", encoding="utf-8") as log:
             self.process = subprocess.Popen([sys.executable, "-c", OPEN], cwd=kit, env=environment, stdout=log, stderr=subprocess.STDOUT)

@@ -18,7 +18,7 @@ class NotebookPage:
     def __init__(self, page, server, path: str):
         self.page, self.server, self.path, self.file, self.faults = page, server, path, server.kit / path, []
         page.on("pageerror", lambda error: self.faults.append(str(error)))
-        page.set_default_timeout(30_000)
+        page.set_default_timeout(120_000)
         sources = [cell["source"] for cell in json.loads(self.file.read_text(encoding="utf-8"))["cells"] if cell["cell_type"] == "code"]
         self.sources = ["".join(source) for source in sources]
 
@@ -73,9 +73,13 @@ class NotebookPage:
         self.menu("Run", "Run All Cells")
         self.wait(lambda: "[*]:" in self.prompts(), 60, "the first cell to start")
 
+    def is_done(self) -> bool:
+        """Whether no cell waits for the kernel any more: all have run, or one has failed."""
+        return self.status() == "idle" and "[*]:" not in self.prompts()
+
     def wait_for_all(self, seconds: float):
-        """Until no cell waits for the kernel any more: all have run, or one has failed."""
-        self.wait(lambda: self.status() == "idle" and "[*]:" not in self.prompts(), seconds, f"{self.path} to run", pause=1)
+        """Returns when no cell waits any more."""
+        self.wait(self.is_done, seconds, f"{self.path} to run", pause=1)
 
     def save(self) -> dict:
         """Saves, and gives the notebook as it then lies on the disk."""
@@ -105,5 +109,5 @@ class NotebookPage:
 
     def width(self, pixels: int):
         """A window of another width."""
-        self.page.set_viewport_size({"width": pixels, "height": 1600})
+        self.page.set_viewport_size({"width": pixels, "height": 1200})
         self.page.wait_for_timeout(700)

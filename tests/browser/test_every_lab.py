@@ -54,7 +54,7 @@ def test_figures_and_widgets_fit_into_the_window(lab, theme):
             if not output.locator("img, .noUi-handle, input, select, button").count():
                 continue    # a progress bar that is gone
             assert output.evaluate(BEYOND) == [], f"output {number} at {width} pixels"
-            output.screenshot(path=SCREENSHOTS / f"{lab.file.stem}-{width}-{theme.lower()}-{number:02}.png")
+            output.screenshot(animations="disabled", path=SCREENSHOTS / f"{lab.file.stem}-{width}-{theme.lower()}-{number:02}.png")
             pictures += 1
     assert pictures
 

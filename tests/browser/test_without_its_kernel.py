@@ -12,7 +12,6 @@ def again(labs):
     first = labs.ran(LAB)
     first.save()
     first.page.context.close()
-    del labs.running[LAB]
     notebook = labs.tab(LAB)
     yield notebook
     notebook.page.context.close()
@@ -23,7 +22,7 @@ def test_a_kernel_restarted_in_the_middle_of_a_run_leaves_a_lab_that_runs_again(
     before, after = labs.restart["before"], labs.restart["after"]
     assert before[:9] == [f"[{number}]:" for number in range(1, 10)] and "[*]:" in before, "it was in the middle"
     assert "[*]:" not in after and after[-1] == "[ ]:", "no cell waits for a kernel that knows nothing of it"
-    assert labs.running[LAB].prompts()[0] == "[1]:", "the new kernel counts from one"
+    assert labs.opened[LAB].prompts()[0] == "[1]:", "the new kernel counts from one"
 
 
 def widget(notebook, words):
