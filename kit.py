@@ -221,6 +221,9 @@ def perform(options):
         from helpers.running import run_labs
         return run_labs(options.notebooks, out=options.out.resolve(), profile=options.profile)
     if options.command == "open":
+        # Widgets are saved with their notebook, and nobody is asked about news; what a user has set in JupyterLab wins.
+        places = [str(ROOT / "helpers" / "jupyter"), os.environ.get("JUPYTER_CONFIG_PATH")]
+        os.environ["JUPYTER_CONFIG_PATH"] = os.pathsep.join(filter(None, places))
         from jupyterlab.labapp import main as jupyterlab
         start = [f"--LabApp.default_url=/lab/tree/{path.relative_to(ROOT).as_posix()}" for path in options.notebooks]
         return jupyterlab([*LAB_OPTIONS, f"--ServerApp.root_dir={ROOT}", *start])

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
-from helpers.plots import BLUE, SERIES, bare, colour_of, draw_levels, finished
+from helpers.plots import BLUE, SERIES, bare, colour_of, draw_levels, finished, ink
 
 
 def plot_losses(losses: Mapping, title: str = "") -> Figure:
@@ -24,7 +24,7 @@ def plot_losses(losses: Mapping, title: str = "") -> Figure:
             axes.plot(*zip(*validation), "o-", color=colour_of(name), linewidth=2)
         if validation or training:
             axes.annotate(name, (validation or training)[-1], xytext=(8, 0), textcoords="offset points", va="center",
-                          color=colour_of(name))
+                          color=ink(colour_of(name)))
     axes.margins(x=0.12)
     axes.set_ylim(bottom=0)
     return finished(figure, axes, "step (thin: training, dots: validation)", "loss in nats a token", title=title)
@@ -42,7 +42,7 @@ def plot_series(x: Sequence[float], series: Mapping, xlabel: str, ylabel: str, l
         colour = colour_of(name)
         axes.plot(x, [interval.estimate for interval in intervals], "o-", color=colour)
         axes.fill_between(x, [interval.low for interval in intervals], [interval.high for interval in intervals], color=colour, alpha=0.2)
-        axes.annotate(name, (x[-1], intervals[-1].estimate), xytext=(8, 0), textcoords="offset points", va="center", color=colour)
+        axes.annotate(name, (x[-1], intervals[-1].estimate), xytext=(8, 0), textcoords="offset points", va="center", color=ink(colour))
     draw_levels(axes, level)
     axes.set_xscale("log")
     axes.set_xticks(list(x), [f"{place:,}" for place in x])
@@ -60,7 +60,7 @@ def plot_lines(x: Sequence[float], series: Mapping, xlabel: str, ylabel: str) ->
     figure, axes = plt.subplots(figsize=(7.5, 3.4), layout="constrained")
     for (name, values), colour in zip(series.items(), SERIES):
         axes.plot(range(len(x)), values, "o-", color=colour)
-        axes.annotate(name, (len(x) - 1, values[-1]), xytext=(8, 0), textcoords="offset points", va="center", color=colour)
+        axes.annotate(name, (len(x) - 1, values[-1]), xytext=(8, 0), textcoords="offset points", va="center", color=ink(colour))
     axes.set_yscale("log")
     axes.set_xticks(range(len(x)), [str(place) for place in x])
     axes.margins(x=0.2)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Callable
 
 from IPython.display import HTML
@@ -16,6 +15,7 @@ from helpers import (
     exercises_quantization,
 )
 from helpers.expectations import NotYet
+from helpers.show import notice
 
 LABS = (exercises_prompting, exercises_finetuning, exercises_alignment, exercises_feedback, exercises_quantization, exercises_own_data)
 CHECKS: dict[str, Callable] = {check.__name__: check for lab in LABS for check in lab.CHECKS}
@@ -39,7 +39,6 @@ def solves(name: str, function: Callable) -> tuple[bool, str]:
 
 
 def check_exercise(name: str, function: Callable) -> HTML:
-    """`solves`, as a coloured line below the cell."""
+    """`solves`, as a framed line below the cell."""
     solved, hint = solves(name, function)
-    colour, word = ("#009e73", "Solved.") if solved else ("#d55e00", "Not yet.")
-    return HTML(f'<p style="color:{colour}"><b>{word}</b> {"" if solved else html.escape(hint)}</p>')
+    return HTML(notice("Solved.", good=True) if solved else notice("Not yet.", hint))

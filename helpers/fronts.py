@@ -8,7 +8,7 @@ import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from helpers.plots import bare, colour_of, label_apart, literally
+from helpers.plots import bare, colour_of, ink, label_apart, literally
 
 MARKERS = ("o", "s", "^", "D")      # of one group after the other
 STEPS = (1, 1.5, 2, 3, 5, 7)        # of a logarithmic axis: prices rarely span powers of ten
@@ -63,6 +63,6 @@ def _list_names(axes, numbers, groups, markers, front):
             axes.text(0, row, group, fontsize=8, va="center", style="italic")
             continue
         colour = colour_of(name)
-        axes.text(0.06, row, numbers[name], fontsize=8, va="center", ha="right", color=colour)
+        axes.text(0.06, row, numbers[name], fontsize=8, va="center", ha="right", color=ink(colour))
         axes.plot(0.11, row, markers[group], color=colour, markersize=5, markerfacecolor=colour if name in front else "white", clip_on=False)
-        axes.text(0.16, row, literally(name), fontsize=8, va="center", color=colour, weight="bold" if name in front else "normal")
+        axes.text(0.16, row, literally(name), fontsize=8, va="center", color=ink(colour), weight="bold" if name in front else "normal")

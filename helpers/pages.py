@@ -104,7 +104,7 @@ def still(notebook):
 
 def _without_views(outputs, widgets):
     """The outputs, with those of widgets in place of the widgets."""
-    return [shown for output in outputs for shown in
+    return [shown for output in outputs if output.get("data") != {} for shown in       # nothing is left of a progress bar that is done
             (_shown(output["data"][VIEW]["model_id"], widgets) if VIEW in output.get("data", {}) else [output])]
 
 
@@ -127,7 +127,7 @@ def _shown(model_id, widgets):
     value = model.get("value")
     if "_options_labels" in model and model.get("index") is not None:
         value = model["_options_labels"][model["index"]]
-    if value is None or "bar_style" in model:
+    if value is None or "bar_style" in model or model.get("readout") is False:      # the field beside such a slider has its value
         return []
     return [_html(f"<div>{escape(str(model.get('description', '')))} <b>{escape(str(value))}</b></div>")]
 

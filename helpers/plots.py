@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.transforms import Bbox
 
-# Okabe and Ito's palette. A model or a way of prompting keeps its colour in every lab.
-BLUE, ORANGE, GREEN, PINK, SKY, RED, YELLOW, GREY = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#56b4e9", "#d55e00",
-                                                     "#f0e442", "#777777")
+# Okabe and Ito's palette, moved until each colour has a contrast of 3 to white and keeps its distance from all others for the colour-blind
+# as well (tests/test_palette.py). A model or a way of prompting keeps its colour in every lab.
+BLUE, ORANGE, GREEN, PINK, SKY, RED, GREY = "#0c5187", "#d38100", "#229f61", "#b67b9f", "#858ddc", "#a63700", "#555555"
+PALE = "#8f8f8f"     # bars that stand behind others
 COLOURS = {"zero-shot": ORANGE, "one-shot": SKY, "two-shot": GREEN, "three-shot": BLUE, "wrong style": RED,
            "no instruction": PINK, "reference": "#000000", "baseline": GREY}
 METHODS = {"full": RED, "lora": BLUE, "prompt": PINK, "ia3": GREEN}
@@ -23,6 +25,20 @@ ALIGNMENT = {"before": ORANGE, "β": BLUE, "independent judge": BLUE, "reward mo
 def colour_of(name: str) -> str:
     """The colour of the thing a name begins with; grey for anything that has none of its own."""
     return next((colour for key, colour in (COLOURS | METHODS | ALIGNMENT | COMPRESSION).items() if name.startswith(key)), GREY)
+
+
+def luminance(colour: str) -> float:
+    """Relative luminance, 0 (black) to 1 (white), as WCAG 2.2 defines it for contrasts."""
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in to_rgb(colour)]
+    return sum(weight * part for weight, part in zip((0.2126, 0.7152, 0.0722), linear))
+
+
+def ink(colour: str) -> str:
+    """The colour for text on white: as much darker as a contrast of 4.5 needs (WCAG 2.2, 1.4.3)."""
+    parts = to_rgb(colour)
+    while 1.05 / (luminance(to_hex(parts)) + 0.05) < 4.5:
+        parts = [0.97 * part for part in parts]
+    return to_hex(parts)
 
 
 def literally(name: str) -> str:
@@ -62,7 +78,7 @@ def plot_intervals(intervals: Mapping, xlabel: str, title: str = "") -> Figure:
         axes.plot([interval.low, interval.high], [row, row], color=colour_of(name), linewidth=3, solid_capstyle="round")
         axes.plot(interval.estimate, row, "o", color=colour_of(name), markersize=8)
         axes.annotate(f"{interval.estimate:.2f}", (interval.high, row), xytext=(8, 0), textcoords="offset points",
-                      va="center", color=colour_of(name))
+                      va="center", color=ink(colour_of(name)))
     axes.set_yticks(range(len(intervals)), list(map(literally, intervals)))
     axes.invert_yaxis()
     axes.margins(x=0.12)
@@ -79,7 +95,7 @@ def plot_next_token(rows: Sequence[Mapping], title: str = "") -> Figure:
     """
     figure, axes = plt.subplots(figsize=(7.5, 0.3 * len(rows) + 1.2), layout="constrained")
     places = range(len(rows))
-    axes.barh([place - 0.18 for place in places], [row["original"] for row in rows], height=0.34, color="#bbbbbb")
+    axes.barh([place - 0.18 for place in places], [row["original"] for row in rows], height=0.34, color=PALE)
     axes.barh([place + 0.18 for place in places], [row["final"] for row in rows], height=0.34, color=BLUE)
     for place, row in enumerate(rows):
         fate = "cut by top-k" if not row["in_top_k"] else "cut by top-p" if not row["in_top_p"] else f"{row['final']:.1%}"
@@ -135,7 +151,7 @@ def plot_samples(estimates: Sequence[float], truth, xlabel: str) -> Figure:
         estimates: one number a sample; truth: `Interval` of all rows.
     """
     figure, axes = plt.subplots(figsize=(7.5, 2.8), layout="constrained")
-    axes.hist(estimates, bins=30, color="#bbbbbb")
+    axes.hist(estimates, bins=30, color=PALE)
     axes.axvspan(truth.low, truth.high, color=BLUE, alpha=0.35)
     axes.axvline(truth.estimate, color=BLUE)
     axes.annotate("all test dialogues", (truth.high, axes.get_ylim()[1]), xytext=(4, -10), textcoords="offset points", color=BLUE)
@@ -175,7 +191,7 @@ def label_apart(figure, axes, places: Mapping, labels: Mapping | None = None):
     taken, sides = list(dots), [(side * 7, height, "left" if side > 0 else "right") for height in (3, -9, 13, -19, 23) for side in (1, -1)]
     for (name, place), dot in zip(places.items(), dots):
         for dx, dy, align in sides:
-            note = axes.annotate((labels or {}).get(name, name), place, xytext=(dx, dy), textcoords="offset points", fontsize=8, color=colour_of(name), ha=align)
+            note = axes.annotate((labels or {}).get(name, name), place, xytext=(dx, dy), textcoords="offset points", fontsize=8, color=ink(colour_of(name)), ha=align)
             box = note.get_window_extent()
             if not any(box.overlaps(other) for other in taken if other is not dot) or (dx, dy, align) == sides[-1]:
                 break
@@ -201,7 +217,7 @@ def plot_prices(prices: Mapping, xlabel: str, ylabel: str, level: Mapping | None
     for name, (price, interval) in prices.items():
         axes.plot([price, price], [interval.low, interval.high], color=colour_of(name), linewidth=3, solid_capstyle="round")
         axes.plot(price, interval.estimate, "o", color=colour_of(name), markersize=8)
-        axes.annotate(name, (price, interval.estimate), xytext=(9, 0), textcoords="offset points", va="center", color=colour_of(name))
+        axes.annotate(name, (price, interval.estimate), xytext=(9, 0), textcoords="offset points", va="center", color=ink(colour_of(name)))
     draw_levels(axes, level)
     axes.set_xscale("log")
     axes.margins(x=0.2)

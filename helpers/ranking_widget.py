@@ -7,6 +7,7 @@ import html
 import ipywidgets as widgets
 
 from helpers.feedback import FeedbackError, FeedbackStore, RankingSession
+from helpers.show import notice
 
 
 def ranking_widget(store: FeedbackStore, criterion: str) -> widgets.Widget:
@@ -25,7 +26,7 @@ def ranking_widget(store: FeedbackStore, criterion: str) -> widgets.Widget:
             action() if number is None else action(number)
             show()
         except FeedbackError as error:
-            status.value = f'<p style="color:#d55e00"><b>{html.escape(str(error))}</b></p>'
+            status.value = notice(error)
 
     def start(_):
         session[:] = []
@@ -33,7 +34,8 @@ def ranking_widget(store: FeedbackStore, criterion: str) -> widgets.Widget:
 
     def line(current, number):
         place = current.chosen.index(number) + 1 if number in current.chosen else None
-        button = widgets.Button(description=f"{place}." if place else "next best", disabled=place is not None, layout=widgets.Layout(width="90px"))
+        button = widgets.Button(description=f"{place}." if place else "next best", disabled=place is not None,
+                                tooltip=current.item.completions[number], layout=widgets.Layout(width="90px"))
         button.on_click(lambda _: act(current.choose, number))
         return widgets.HBox([button, widgets.HTML(html.escape(current.item.completions[number]) or "<i>(nothing)</i>", layout=widgets.Layout(width="90%"))])
 

@@ -7,6 +7,7 @@ import html
 from IPython.display import HTML
 
 CELL = "text-align:left;vertical-align:top;padding:4px 10px;white-space:pre-wrap;border-bottom:1px solid #8884"
+GOOD, BAD = "#229f61", "#d55e00"    # of frames: both stand out from white and from black
 
 
 def _cell(value, tag="td", style=""):
@@ -31,6 +32,12 @@ def table(header, rows, title=None) -> HTML:
     body = body or f'<tr><td style="{CELL}" colspan="{len(header)}">nothing to show</td></tr>'
     caption = f"<p><b>{html.escape(title)}</b></p>" if title else ""
     return HTML(f'{caption}<table style="max-width:100%;border-collapse:collapse"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>')
+
+
+def notice(what, detail="", good: bool = False) -> str:
+    """HTML of a message in a coloured frame; the words keep the page's own colour, which can be read in a light and in a dark theme."""
+    frame = f"border:2px solid {GOOD if good else BAD};border-radius:4px;padding:4px 10px"
+    return f'<p style="{frame}"><b>{html.escape(str(what))}</b> {html.escape(str(detail))}</p>'
 
 
 def texts(title=None, **named) -> HTML:

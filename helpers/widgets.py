@@ -18,12 +18,14 @@ from helpers.plots import plot_next_token
 from helpers.prompts import TEMPLATES, fit_prompt
 from helpers.sampling import next_token_logits, token_distribution
 from helpers.settings import PROFILES, default_profile
-from helpers.show import table
+from helpers.show import notice, table
 
 TEMPERATURES = {"min": 0.05, "max": 2.0, "step": 0.05}
 TOP_K = {"min": 0, "max": 50}
 TOP_P = {"min": 0.05, "max": 1.0, "step": 0.05}
+NAMES = {"shots": "examples", "top_k": "top-k (0: off)", "top_p": "top-p", "num_beams": "beams", "max_new_tokens": "new tokens"}
 WIDE = widgets.Layout(width="99%")
+PICTURE = {"max_width": "calc(100% - 4px)", "height": "auto", "align_self": "flex-start"}      # a narrow window shrinks it
 
 
 def profile_dropdown() -> widgets.Dropdown:
@@ -52,7 +54,7 @@ class LivePicture:
     def __call__(self, *numbers):
         value = png(self.draw(*numbers))
         if self.picture is None:
-            self.picture = widgets.Image(value=value, format="png")
+            self.picture = widgets.Image(value=value, format="png", layout=PICTURE)
             display(self.picture)
         self.picture.value = value
 
@@ -65,6 +67,30 @@ def live_losses(name: str) -> LivePicture:
 def live_metrics() -> LivePicture:
     """All metrics of a PPO run while it goes on: the `listener` of `PPOTrainer.run`."""
     return LivePicture(plot_metrics)
+
+
+def with_field(slider: widgets.Widget, name: str) -> widgets.Widget:
+    """A slider behind a number field that has its name and value: a screen reader finds no name at a slider itself, and a number can be typed."""
+    kind = widgets.BoundedIntText if isinstance(slider, widgets.IntSlider) else widgets.BoundedFloatText
+    field = kind(value=slider.value, min=slider.min, max=slider.max, step=slider.step, description=name, style={"description_width": "100px"},
+                 layout=widgets.Layout(width="175px", flex="0 0 auto"))
+    slider.readout, slider.layout = False, widgets.Layout(width="auto", min_width="70px", flex="1 1 auto")
+
+    def follow(target, change):
+        if abs(target.value - change.new) > 1e-9:   # a page counts 0.7000000000000001 where a field shows 0.7
+            target.value = round(change.new, 4)
+    slider.observe(lambda change: follow(field, change), "value")
+    field.observe(lambda change: follow(slider, change), "value")
+    return widgets.HBox([field, slider])
+
+
+def next_token_text(logits, tokenizer, temperature: float, top_k: int, top_p: float, count: int = 3) -> str:
+    """What the figure shows, as HTML of one sentence: how many tokens can be drawn, and the likeliest of them with their probabilities."""
+    found = token_distribution(logits, temperature, top_k, top_p)
+    drawn = [row for row in found.rows(tokenizer, count) if row["final"] > 0]
+    likeliest = ", ".join(f"{row['token'].replace('▁', '␣')} {row['final']:.1%}" for row in drawn)
+    chosen = f"temperature {temperature:g}, top-k {top_k}, top-p {top_p:g}"
+    return f"<p>{chosen}: {int((found.final > 0).sum())} of {len(logits)} tokens can be drawn; likeliest: {html.escape(likeliest)}</p>"
 
 
 def next_token_figure(logits, tokenizer, temperature: float, top_k: int, top_p: float, count: int = 12) -> Figure:
@@ -81,23 +107,23 @@ def next_token_figure(logits, tokenizer, temperature: float, top_k: int, top_p: 
 def next_token_explorer(model, tokenizer, prompt: str, completion_ids: Sequence[int] = ()) -> widgets.Widget:
     """Three sliders over the distribution of the token that follows `prompt` and the completion so far."""
     logits = next_token_logits(model, tokenizer, prompt, completion_ids)
-    sliders = {"temperature": widgets.FloatSlider(value=1.0, description="temperature", **TEMPERATURES),
-               "top_k": widgets.IntSlider(value=0, description="top-k (0: off)", **TOP_K),
-               "top_p": widgets.FloatSlider(value=1.0, description="top-p", **TOP_P)}
-    picture = widgets.Image(format="png")
+    sliders = {"temperature": widgets.FloatSlider(value=1.0, **TEMPERATURES), "top_k": widgets.IntSlider(value=0, **TOP_K),
+               "top_p": widgets.FloatSlider(value=1.0, **TOP_P)}
+    picture, words = widgets.Image(format="png", layout=PICTURE), widgets.HTML()
 
     def redraw(_=None, logits=logits, tokenizer=tokenizer):
-        picture.value = png(next_token_figure(logits, tokenizer, **{name: slider.value for name, slider in sliders.items()}))
+        chosen = {name: round(slider.value, 4) for name, slider in sliders.items()}
+        picture.value = png(next_token_figure(logits, tokenizer, **chosen))
+        words.value = next_token_text(logits, tokenizer, **chosen)
     for slider in sliders.values():
-        slider.style.description_width = "100px"
         slider.observe(redraw, "value")
     redraw()
-    return widgets.VBox([*sliders.values(), picture])
+    return widgets.VBox([*(with_field(slider, NAMES.get(name, name)) for name, slider in sliders.items()), words, picture])
 
 
 def playground_outputs(model, tokenizer, settings, examples, dialogue: str, template: str, shots: int, temperature: float,
                        top_k: int, top_p: float, num_beams: int, max_new_tokens: int, samples: int, seed: int) -> str:
-    """HTML of a prompt's greedy, beam and sampled completions side by side, or of what is wrong with the input.
+    """HTML of a prompt's greedy, beam and sampled completions below one another, or of what is wrong with the input.
 
     Args:
         examples: rows for few-shot prompts; shots: how many of them to use.
@@ -114,25 +140,25 @@ def playground_outputs(model, tokenizer, settings, examples, dialogue: str, temp
                          top_p=top_p, seed=seed, **shared) if samples else []
         found += [(f"sample {number}", text) for number, text in enumerate(drawn, 1)]
     except (GenerationError, ValueError) as error:
-        return f'<p style="color:#d55e00"><b>{html.escape(str(error))}</b></p>'
+        return notice(error)
     note = f"{prompt.tokens} tokens in the prompt, {len(prompt.kept)} of {shots} examples fit"
-    return f"<p>{note}</p>" + table([name for name, _ in found], [[text or "(nothing)" for _, text in found]]).data
+    return f"<p>{note}</p>" + table(("way", "completion"), [(name, text or "(nothing)") for name, text in found]).data
 
 
 def playground(model, tokenizer, settings, examples, dialogue: str) -> widgets.Widget:
     """The learner's own dialogue, prompt and inference parameters; a button generates with what stands there."""
+    style = {"description_width": "100px"}
     controls = {
-        "dialogue": widgets.Textarea(value=dialogue, layout=widgets.Layout(width="99%", height="190px")),
-        "template": widgets.Dropdown(options=list(TEMPLATES), description="template"),
-        "shots": widgets.IntSlider(value=1, min=0, max=len(examples), description="examples"),
-        "temperature": widgets.FloatSlider(value=0.7, description="temperature", **TEMPERATURES),
-        "top_k": widgets.IntSlider(value=0, description="top-k (0: off)", **TOP_K),
-        "top_p": widgets.FloatSlider(value=0.95, description="top-p", **TOP_P),
-        "num_beams": widgets.IntSlider(value=4, min=1, max=8, description="beams"),
-        "max_new_tokens": widgets.IntSlider(value=min(60, settings.max_new_tokens), min=1, max=settings.max_new_tokens,
-                                            description="new tokens"),
-        "samples": widgets.IntSlider(value=2, min=0, max=5, description="samples"),
-        "seed": widgets.IntSlider(value=0, min=0, max=99, description="seed"),
+        "dialogue": widgets.Textarea(value=dialogue, description="dialogue", style=style, layout=widgets.Layout(width="99%", height="190px")),
+        "template": widgets.Dropdown(options=list(TEMPLATES), description="template", style=style, layout=widgets.Layout(width="auto")),
+        "shots": widgets.IntSlider(value=1, min=0, max=len(examples)),
+        "temperature": widgets.FloatSlider(value=0.7, **TEMPERATURES),
+        "top_k": widgets.IntSlider(value=0, **TOP_K),
+        "top_p": widgets.FloatSlider(value=0.95, **TOP_P),
+        "num_beams": widgets.IntSlider(value=4, min=1, max=8),
+        "max_new_tokens": widgets.IntSlider(value=min(60, settings.max_new_tokens), min=1, max=settings.max_new_tokens),
+        "samples": widgets.IntSlider(value=2, min=0, max=5),
+        "seed": widgets.IntSlider(value=0, min=0, max=99),
     }
     button = widgets.Button(description="Generate", button_style="primary", icon="play")
     result = widgets.HTML()
@@ -141,13 +167,12 @@ def playground(model, tokenizer, settings, examples, dialogue: str) -> widgets.W
         button.disabled, button.description = True, "…"
         try:
             result.value = playground_outputs(model, tokenizer, settings, examples,
-                                              **{name: control.value for name, control in controls.items()})
+                                              **{name: control.value if isinstance(control.value, str) else round(control.value, 4)
+                                                 for name, control in controls.items()})
         finally:
             button.disabled, button.description = False, "Generate"
     button.on_click(run)
     run()
-    sliders = [control for name, control in controls.items() if name != "dialogue"]
-    for control in sliders:
-        control.style.description_width = "100px"
-    grid = widgets.GridBox(sliders, layout=widgets.Layout(grid_template_columns="repeat(3, 33%)"))
+    cells = [control if name == "template" else with_field(control, NAMES.get(name, name)) for name, control in controls.items() if name != "dialogue"]
+    grid = widgets.GridBox(cells, layout=widgets.Layout(grid_template_columns="repeat(auto-fit, minmax(270px, 1fr))"))
     return widgets.VBox([controls["dialogue"], grid, button, result], layout=WIDE)

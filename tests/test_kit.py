@@ -56,6 +56,21 @@ def test_everything_after_test_belongs_to_pytest(kit):
     assert kit.parse(["test", "-k", "run", "--help"]).pytest == ["-k", "run", "--help"]
 
 
+def test_open_starts_jupyterlab_for_this_computer_alone_with_the_kits_settings(kit, monkeypatch):
+    import jupyterlab.labapp
+    seen = []
+    monkeypatch.setenv("JUPYTER_CONFIG_PATH", "mine")
+    monkeypatch.setattr(jupyterlab.labapp, "main", seen.extend)
+    options = kit.parse(["open", "1"])
+    options.notebooks = kit.choose_labs([options.lab], kit.find_labs())
+    kit.perform(options)
+    assert "--ServerApp.ip=127.0.0.1" in seen and f"--ServerApp.root_dir={ROOT}" in seen
+    assert not [option for option in seen if "token" in option.lower() or "password" in option.lower()], "the server makes a token of its own"
+    folder, others = kit.os.environ["JUPYTER_CONFIG_PATH"].split(kit.os.pathsep)
+    settings = json.loads((Path(folder) / "labconfig" / "default_setting_overrides.json").read_text(encoding="utf-8"))
+    assert others == "mine" and settings["@jupyter-widgets/jupyterlab-manager:plugin"] == {"saveState": True}
+
+
 def test_student_and_publish_reach_their_modules(kit, monkeypatch, tmp_path):
     from helpers import handout, publishing
     monkeypatch.setenv("JUPYTER_PREFER_ENV_PATH", "1")
@@ -270,12 +285,13 @@ def test_a_wrong_profile_is_an_error_before_anything_runs(tmp_path, capsys):
 
 def test_a_widget_is_replaced_by_what_it_showed():
     figure = {"output_type": "display_data", "data": {"image/png": "AAAA"}, "metadata": {}}
-    state = {"box": {"_model_name": "VBoxModel", "children": ["IPY_MODEL_slider", "IPY_MODEL_choice", "IPY_MODEL_out"]},
+    state = {"box": {"_model_name": "VBoxModel", "children": ["IPY_MODEL_slider", "IPY_MODEL_choice", "IPY_MODEL_out", "IPY_MODEL_mute"]},
+             "mute": {"_model_name": "FloatSliderModel", "readout": False, "value": 0.12345},
              "slider": {"_model_name": "FloatSliderModel", "description": "top <p>", "value": 0.7},
              "choice": {"_model_name": "DropdownModel", "description": "how", "_options_labels": "ab", "index": 1},
              "out": {"_model_name": "OutputModel", "outputs": [figure]}}
     views = [new_output("display_data", {VIEW: {"model_id": name}}) for name in ("box", "closed")]
-    cell = new_code_cell("show()", outputs=views)
+    cell = new_code_cell("show()", outputs=[*views, new_output("display_data", {})])
     notebook = new_notebook(cells=[cell])
     notebook.metadata.widgets = {"application/vnd.jupyter.widget-state+json": {
         "state": {name: {"state": model} for name, model in state.items()}}}

@@ -7,6 +7,7 @@ from helpers.plots import (
     COLOURS,
     GREY,
     METHODS,
+    PALE,
     colour_of,
     plot_against,
     plot_intervals,
@@ -88,7 +89,7 @@ def test_prompts_beyond_the_window_have_another_colour():
 
 def test_samples_are_all_counted():
     axes = plot_samples([0.1, 0.2, 0.2, 0.4], Interval(0.25, 0.2, 0.3), "ROUGE-1").axes[0]
-    bars = [bar for bar in axes.patches if bar.get_height() and to_hex(bar.get_facecolor()) == "#bbbbbb"]
+    bars = [bar for bar in axes.patches if bar.get_height() and to_hex(bar.get_facecolor()) == PALE]
     assert sum(bar.get_height() for bar in bars) == 4 and axes.get_xlabel() == "ROUGE-1" and axes.get_ylabel() == "samples"
 
 

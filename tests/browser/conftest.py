@@ -42,7 +42,7 @@ def chromium():
 @pytest.fixture(scope="session")
 def server(tmp_path_factory):
     """JupyterLab on a copy of the kit."""
-    from lab_server import LabServer, copy_kit
+    from tests.browser.lab_server import LabServer, copy_kit
     place = tmp_path_factory.mktemp("browser")
     server = LabServer(copy_kit(place / "kit"), place / "server")
     yield server
@@ -52,16 +52,24 @@ def server(tmp_path_factory):
 @pytest.fixture(scope="session")
 def labs(chromium, server):
     """The labs, each opened in a tab of its own and run once, when a test asks for it."""
-    from open_labs import SCREENSHOTS, OpenLabs
+    from tests.browser.open_labs import SCREENSHOTS, OpenLabs
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-    return OpenLabs(chromium, server)
+    return OpenLabs(chromium, server, chosen())
+
+
+@pytest.fixture(autouse=True)
+def others_go_on(request):
+    """Between tests, labs that wait for a place on the processor are started."""
+    if "labs" in request.fixturenames:
+        request.getfixturevalue("labs").advance()
 
 
 def chosen():
     """The numbered labs and the extra that has widgets of its own; with KIT_BROWSER=all every extra (they add minutes each)."""
     numbered = sorted(path.stem for path in (HERE.parents[1] / "labs").glob("[0-9]*.ipynb"))
     extras = sorted(path.stem for path in (HERE.parents[1] / "labs" / "extras").glob("*.ipynb"))
-    return numbered + [name for name in extras if os.environ.get("KIT_BROWSER") == "all" or name == "human_feedback"]
+    first, last = numbered[:2], numbered[2:]      # lab 3 waits for lab 2, the extra does not
+    return first + [name for name in extras if os.environ.get("KIT_BROWSER") == "all" or name == "human_feedback"] + last
 
 
 @pytest.fixture(scope="session", params=chosen())
