@@ -12,11 +12,12 @@ from helpers import (
     exercises_feedback,
     exercises_finetuning,
     exercises_prompting,
+    exercises_pruning,
     exercises_quantization,
 )
 from helpers.expectations import NotYet
 
-LABS = (exercises_prompting, exercises_finetuning, exercises_alignment, exercises_feedback, exercises_quantization)
+LABS = (exercises_prompting, exercises_finetuning, exercises_alignment, exercises_feedback, exercises_quantization, exercises_pruning)
 CHECKS: dict[str, Callable] = {check.__name__: check for lab in LABS for check in lab.CHECKS}
 
 
