@@ -156,10 +156,11 @@ def from_bitmap(bits: torch.Tensor, values: torch.Tensor, shape) -> torch.Tensor
 def stored_bytes(weight: torch.Tensor) -> dict[str, int]:
     """Bytes of one matrix in several forms, the values as they are.
 
-    "dense": all values. "bitmap": a bit for each place, and the values that are not zero. "CSR": those, their columns as 32-bit integers, and
-    where each row begins (as torch.sparse_csr). "zlib": the dense bytes compressed without loss.
+    "dense": all values. "bitmap": as `to_bitmap` gives it. "CSR": the values that are not zero, their columns as 32-bit integers, and where each
+    row begins (as torch.sparse_csr). "zlib": the dense bytes compressed without loss. "2:4", where the matrix has that pattern: two values of
+    every four, and two bits for the place of each.
     """
-    size, kept = weight.element_size(), int((weight != 0).sum())
+    size, kept, count = weight.element_size(), int((weight != 0).sum()), weight.numel()
     raw = weight.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
-    return {"dense": size * weight.numel(), "bitmap": -(-weight.numel() // 8) + size * kept, "CSR": (size + 4) * kept + 4 * (len(weight) + 1),
-            "zlib": len(zlib.compress(raw, 6))}
+    forms = {"dense": size * count, "bitmap": -(-count // 8) + size * kept, "CSR": (size + 4) * kept + 4 * (len(weight) + 1), "zlib": len(zlib.compress(raw, 6))}
+    return forms | ({"2:4": count // 2 * size + count // 8} if has_two_of_four(weight) else {})

@@ -28,10 +28,11 @@ from helpers.sweeps import RESULTS, SEEDS, Results, command_line, each_once
 from helpers.training import train
 
 FOLDER, COMMAND, KEPT = RESULTS / "pruning", "python -m helpers.pruning_sweep", RESULTS.parent / "runs" / "kept"
-SPARSITIES, SHARES = (0.1, 0.3, 0.5, 0.6, 0.7, 0.9), {"neurons": (0.25, 0.5, 0.75), "heads": (0.25, 0.5)}
-CALIBRATION, ROWS, STEPS = 64, 100, 50      # training pairs that are looked at; test dialogues; steps of recovery, a sixth of the fine-tuning's
-KINDS = ("dense", "layer", "global", "wanda", "2:4", "2:4 wanda", "neurons", "neurons gradient", "heads", "heads gradient")
-RECOVERED = (("dense", 0.0), ("layer", 0.5), ("layer", 0.7), ("layer", 0.9), ("neurons gradient", 0.5))
+SPARSITIES = (0.1, 0.3, 0.5, 0.7, 0.9)
+STRUCTURED = (("neurons", 0.5), ("neurons gradient", 0.25), ("neurons gradient", 0.5), ("neurons gradient", 0.75), ("heads gradient", 0.25), ("heads gradient", 0.5))
+CALIBRATION, ROWS, STEPS = 64, 100, 40      # training pairs that are looked at; test dialogues; steps of recovery, between a seventh and an eighth of the fine-tuning's
+KINDS = ("dense", "layer", "global", "wanda", "2:4", "2:4 wanda", "neurons", "neurons gradient", "heads gradient")
+RECOVERED = (("dense", 0.0), ("layer", 0.7), ("neurons gradient", 0.5))
 METHODS = {"none": None, "lora": lora(), "full": sparse()}
 
 
@@ -52,8 +53,7 @@ class Point:
 def sweeps() -> dict[str, list[Point]]:
     """Name of a sweep -> its points: cuts alone, which need no seed, and those that are trained afterwards, seed after seed."""
     cuts = [Point("dense", 0.0)] + [Point(kind, share) for share in SPARSITIES for kind in ("layer", "global", "wanda")]
-    cuts += [Point(kind, 0.5) for kind in ("2:4", "2:4 wanda")]
-    cuts += [Point(f"{part}{by}", share) for part, shares in SHARES.items() for share in shares for by in ("", " gradient")]
+    cuts += [Point(kind, 0.5) for kind in ("2:4", "2:4 wanda")] + [Point(kind, share) for kind, share in STRUCTURED]
     return {"cuts": cuts, "recovery": [Point(kind, share, method, seed) for seed in SEEDS for kind, share in RECOVERED for method in ("full", "lora")]}
 
 
@@ -112,7 +112,7 @@ class Bench:
         model = self.cut(point.kind, point.share)
         found = {"point": asdict(point), "zeros": round(zeros(model), 4), "parameters": count_parameters(model).total}
         if method := METHODS[point.recovery]:
-            run = train(model, self.tokenizer, self.pairs, self.validation, method, settings, folder, name=point.name, steps=STEPS, evaluations=2)
+            run = train(model, self.tokenizer, self.pairs, self.validation, method, settings, folder, name=point.name, steps=STEPS, evaluations=1)
             shutil.rmtree(run.folder)
             model = run.model.merge_and_unload() if point.recovery == "lora" else run.model     # computes the same as beside the base
             found |= {"record": asdict(run.record), "zeros after": round(zeros(model), 4)}

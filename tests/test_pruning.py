@@ -173,3 +173,9 @@ def test_zeros_compress_and_numbers_hardly_do():
     weight = torch.randn(64, 64, generator=torch.Generator().manual_seed(0))
     sizes = [stored_bytes(weight * (weight.abs() > cut))["zlib"] / weight.nbytes for cut in (0.0, 0.7, 2.0)]
     assert sizes[0] > 0.85 and sizes == sorted(sizes, reverse=True) and sizes[2] < 0.25
+
+
+def test_the_pattern_takes_half_of_the_values_and_two_bits_for_each():
+    weight = torch.tensor([[1.0, 0, 0, -2] * 4] * 8)
+    assert stored_bytes(weight)["2:4"] == 8 * 8 * 4 + 8 * 8 * 2 // 8 and stored_bytes(weight.bfloat16())["2:4"] / weight.bfloat16().nbytes == 9 / 16
+    assert "2:4" not in stored_bytes(weight + 1)
