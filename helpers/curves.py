@@ -30,21 +30,24 @@ def plot_losses(losses: Mapping, title: str = "") -> Figure:
     return finished(figure, axes, "step (thin: training, dots: validation)", "loss in nats a token", title=title)
 
 
-def plot_series(x: Sequence[float], series: Mapping, xlabel: str, ylabel: str, level: Mapping | None = None) -> Figure:
-    """Several things measured at the same places, in one panel: a line with a band each; the places on a logarithmic axis.
+def plot_series(x: Sequence[float], series: Mapping, xlabel: str, ylabel: str, level: Mapping | None = None, logarithmic: bool = True,
+                named_at: int = -1) -> Figure:
+    """Several things measured at the same places, in one panel: a line with a band each; the places on a logarithmic axis unless it is told otherwise.
 
     Args:
-        x: places above 0; series: name -> list of `Interval`, one for each place.
+        x: places, above 0 on a logarithmic axis; series: name -> list of `Interval`, one for each place.
         level: name -> number: dashed lines for comparison.
+        named_at: index of the place where the names are written: the last one, unless the lines meet there.
     """
     figure, axes = plt.subplots(figsize=(7.5, 3.4), layout="constrained")
     for name, intervals in series.items():
         colour = colour_of(name)
         axes.plot(x, [interval.estimate for interval in intervals], "o-", color=colour)
         axes.fill_between(x, [interval.low for interval in intervals], [interval.high for interval in intervals], color=colour, alpha=0.2)
-        axes.annotate(name, (x[-1], intervals[-1].estimate), xytext=(8, 0), textcoords="offset points", va="center", color=ink(colour))
+        axes.annotate(name, (x[named_at], intervals[named_at].estimate), xytext=(8, 0), textcoords="offset points", va="center", color=ink(colour))
     draw_levels(axes, level)
-    axes.set_xscale("log")
+    if logarithmic:
+        axes.set_xscale("log")
     axes.set_xticks(list(x), [f"{place:,}" for place in x])
     axes.minorticks_off()
     axes.margins(x=0.14)

@@ -12,12 +12,13 @@ from helpers import (
     exercises_finetuning,
     exercises_own_data,
     exercises_prompting,
+    exercises_pruning,
     exercises_quantization,
 )
 from helpers.expectations import NotYet
 from helpers.show import notice
 
-LABS = (exercises_prompting, exercises_finetuning, exercises_alignment, exercises_feedback, exercises_quantization, exercises_own_data)
+LABS = (exercises_prompting, exercises_finetuning, exercises_alignment, exercises_feedback, exercises_quantization, exercises_own_data, exercises_pruning)
 CHECKS: dict[str, Callable] = {check.__name__: check for lab in LABS for check in lab.CHECKS}
 
 

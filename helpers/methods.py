@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import torch
 from peft import IA3Config, LoraConfig, PromptTuningConfig, PromptTuningInit, TaskType, get_peft_model
 
-from helpers.quantized import fake_quantized
+from helpers.quantized import fake_quantized, linear_layers
 
 # peft asks transformers for a name that is going to be dropped; there is nothing that whoever reads the warning could do.
 warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated", category=FutureWarning)
@@ -18,7 +18,7 @@ warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprec
 # Names of T5's linear layers; queries and values are what LoRA is usually put on.
 ATTENTION, FEED_FORWARD = ("q", "v"), ("wi_0", "wi_1", "wo")
 LINEAR = ("q", "k", "v", "o", *FEED_FORWARD)
-CONFIGS = {"full": None, "qat": None, "lora": LoraConfig, "ia3": IA3Config, "prompt": PromptTuningConfig}
+CONFIGS = {"full": None, "qat": None, "sparse": None, "lora": LoraConfig, "ia3": IA3Config, "prompt": PromptTuningConfig}
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,14 @@ def qat(bits: int, learning_rate: float = 2e-4) -> Method:
     `helpers.quantized.converted` then makes them true integers. Source: Jacob et al. 2018, section 3, through torchao.
     """
     return Method("qat", learning_rate, {"bits": bits})
+
+
+def sparse(learning_rate: float = 5e-4) -> Method:
+    """Full fine-tuning of a pruned model: every weight is trained, but for those of the linear layers that are exactly zero at the start: they stay zero.
+
+    Source: Han et al. 2015, section 3 (retraining after pruning).
+    """
+    return Method("sparse", learning_rate)
 
 
 def lora(rank: int = 8, targets: tuple[str, ...] = LINEAR, learning_rate: float = 4e-3, alpha: int | None = None, encoder: bool = True) -> Method:
@@ -95,13 +103,15 @@ def adapt(model, method: Method, seed: int = 0):
     Args:
         seed: of the adapter's starting values.
     Returns:
-        a model of the same class for "full" and "qat", else a PEFT model around a copy. `model` itself is left as it is.
+        a model of the same class for "full", "sparse" and "qat", else a PEFT model around a copy. `model` itself is left as it is.
     Raises:
         ValueError: options that the adapter does not have, or target layers that the model does not have.
     """
     adapted = copy.deepcopy(model).float()
     if method.kind == "full":
         return adapted.requires_grad_(True)
+    if method.kind == "sparse":
+        return _zeros_kept(adapted.requires_grad_(True))
     if method.kind == "qat":
         return fake_quantized(adapted.requires_grad_(True), **method.options)
     try:
@@ -111,3 +121,13 @@ def adapt(model, method: Method, seed: int = 0):
             return get_peft_model(adapted, config)
     except (TypeError, ValueError) as error:
         raise ValueError(f"method {method.kind!r} with {dict(method.options)} does not fit {type(model).__name__}: {error}") from error
+
+
+def _zeros_kept(model):
+    """The model itself; gradients of weights that are zero now are zero too. Adam, whose averages then are zero, leaves such a weight bit for bit."""
+    for name in linear_layers(model):
+        weight = model.get_submodule(name).weight
+        mask = weight.detach() != 0
+        if not mask.all():
+            weight.register_hook(lambda gradient, mask=mask: gradient * mask.to(gradient.device))
+    return model

@@ -19,12 +19,13 @@ METHODS = {"full": RED, "lora": BLUE, "prompt": PINK, "ia3": GREEN}
 SERIES = (BLUE, ORANGE, GREEN, PINK, SKY, RED)      # for what has no colour of its own
 COMPRESSION = {"float32": "#000000", "bfloat16": GREY, "int8": BLUE, "int4": GREEN, "nf4": PINK, "after training": ORANGE, "during training": BLUE,
                "int3": SKY, "int2": RED, "qlora": PINK}
+PRUNING = {"each layer": ORANGE, "one threshold": RED, "Wanda": BLUE, "zeros": ORANGE, "2:4": PINK, "neurons": GREEN, "half": GREEN, "heads": SKY, "none": GREY}
 ALIGNMENT = {"before": ORANGE, "β": BLUE, "independent judge": BLUE, "reward model": ORANGE, "noise 0.5": BLUE, "noise 2": ORANGE}
 
 
 def colour_of(name: str) -> str:
     """The colour of the thing a name begins with; grey for anything that has none of its own."""
-    return next((colour for key, colour in (COLOURS | METHODS | ALIGNMENT | COMPRESSION).items() if name.startswith(key)), GREY)
+    return next((colour for key, colour in (COLOURS | METHODS | ALIGNMENT | COMPRESSION | PRUNING).items() if name.startswith(key)), GREY)
 
 
 def luminance(colour: str) -> float:
@@ -204,6 +205,23 @@ def draw_levels(axes, level):
     for name, value in (level or {}).items():
         axes.axhline(value, color="#444444", linestyle="--", linewidth=1)
         axes.annotate(name, (0.01, value), xycoords=("axes fraction", "data"), xytext=(0, 3), textcoords="offset points", fontsize=9)
+
+
+def plot_grid(rows: Mapping, xlabel: str, title: str = "") -> Figure:
+    """Numbers in a grid, the darker the larger, with the number in each cell; rows may be of different length.
+
+    Args:
+        rows: name -> list of numbers from 0 on, one for each column.
+    """
+    width, most = max(map(len, rows.values())), max(max(values) for values in rows.values())
+    figure, axes = plt.subplots(figsize=(7.5, 0.34 * len(rows) + 1.0), layout="constrained")
+    axes.imshow([[*values, *[float("nan")] * (width - len(values))] for values in rows.values()], cmap="Blues", vmin=0, vmax=most, aspect="auto")
+    for row, values in enumerate(rows.values()):
+        for column, value in enumerate(values):
+            axes.annotate(f"{value:.2g}", (column, row), ha="center", va="center", fontsize=8, color="white" if value > most / 2 else "black")
+    axes.set_yticks(range(len(rows)), list(map(literally, rows)))
+    axes.set_xticks(range(width))
+    return finished(figure, axes, xlabel, title=title)
 
 
 def plot_prices(prices: Mapping, xlabel: str, ylabel: str, level: Mapping | None = None) -> Figure:

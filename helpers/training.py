@@ -131,7 +131,7 @@ def load_run(folder, model, settings) -> Run:
     if record.base != fingerprint(model):
         raise TrainingError(f"{folder}: was trained on another base model (weights {record.base[:10]}…) than the one given "
                             f"({fingerprint(model)[:10]}…); load it with its own, or train again")
-    if record.method["kind"] in ("full", "qat"):
+    if record.method["kind"] in ("full", "sparse", "qat"):
         trained = load_seq2seq(replace(settings, model=str(folder.resolve()), model_revision=None, dtype="float32"))[1]
         if record.method["kind"] == "qat":
             trained = fake_quantized(trained, **record.method["options"])

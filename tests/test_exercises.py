@@ -174,6 +174,29 @@ def dialogues_needed(count, half_width, wanted):
 def public_part(path):
     is_path = path.startswith("/") or path[1:2] == ":"
     return path.replace("\\", "/").rstrip("/").rpartition("/")[2] if is_path else path
+def magnitude_mask(weights, sparsity):
+    smallest = sorted(range(len(weights)), key=lambda place: abs(weights[place]))[:round(sparsity * len(weights))]
+    return [0 if place in smallest else 1 for place in range(len(weights))]
+
+
+def fours_mask(weights):
+    return [value for start in range(0, len(weights), 4) for value in magnitude_mask(weights[start:start + 4], 0.5)]
+
+
+def activation_scores(weights, inputs):
+    return np.abs(weights) * np.linalg.norm(inputs, axis=0)
+
+
+def bitmap_bytes(count, left, value_bytes):
+    return count / 8 + left * value_bytes
+
+
+def without_neuron(wi_0, wi_1, wo, index):
+    return [np.delete(matrix, index, axis) for matrix, axis in ((wi_0, 0), (wi_1, 0), (wo, 1))]
+
+
+def sparse_step(weights, gradients, rate):
+    return [weight - rate * gradient * (weight != 0) for weight, gradient in zip(weights, gradients)]
 
 
 SOLUTIONS = {function.__name__: function for function in (
@@ -181,7 +204,8 @@ SOLUTIONS = {function.__name__: function for function in (
     padded_labels, masked_cross_entropy, trainable_share, lora_forward, merged_weight, adam_bytes, token_rewards, advantages, clipped_loss, whitened, harmless_index, pairs_of,
     mean_ranks, consensus_order, shared_pairs, preference_probability, preference_loss,
     absmax_scale, absmax_integers, zero_integer, quantized_bytes, packed_pairs, straight_through_step,
-    copied_summary, leaked_share, dialogue_numbers, mended_text, dialogues_needed, public_part)}
+    copied_summary, leaked_share, dialogue_numbers, mended_text, dialogues_needed, public_part,
+    magnitude_mask, fours_mask, activation_scores, bitmap_bytes, without_neuron, sparse_step)}
 
 
 def unsafe_softmax(logits, temperature):
@@ -237,6 +261,19 @@ MISTAKES = [
     ("straight_through_step", lambda weights, targets, scale, rate: [weight - rate * 2 * (weight - target) for weight, target in zip(weights, targets)],
      "taken at the rounded weight"),
     ("straight_through_step", lambda weights, targets, scale, rate: [round(weight / scale) * scale for weight in weights], "moves the weight that was not rounded"),
+    ("magnitude_mask", lambda weights, sparsity: [1 - kept for kept in magnitude_mask(weights, sparsity)], "1 for the others"),
+    ("magnitude_mask", lambda weights, sparsity: [int(weight > sorted(weights)[round(sparsity * len(weights)) - 1]) for weight in weights], "signs aside"),
+    ("fours_mask", lambda weights: magnitude_mask(weights, 0.5), "each four neighbours by themselves"),
+    ("fours_mask", lambda weights: fours_mask(weights[:4]), "expected 8 numbers, your function gives 4"),
+    ("activation_scores", lambda weights, inputs: np.abs(weights), "its own input over all tokens"),
+    ("activation_scores", lambda weights, inputs: activation_scores(weights, inputs)[:1], "expected 2 rows, your function gives 1"),
+    ("activation_scores", lambda weights, inputs: np.abs(weights) * np.abs(inputs).sum(0), "the root of the summed squares"),
+    ("bitmap_bytes", lambda count, left, value_bytes: left * value_bytes, "8 places share a byte"),
+    ("bitmap_bytes", lambda count, left, value_bytes: count / 8 + count * value_bytes, "only what is not zero"),
+    ("without_neuron", lambda wi_0, wi_1, wo, index: [np.delete(matrix, index, 0) for matrix in (wi_0, wi_1, wo)], "wo should be"),
+    ("without_neuron", lambda wi_0, wi_1, wo, index: np.delete(wi_0, index, 0).tolist(), "expected three matrices"),
+    ("sparse_step", lambda weights, gradients, rate: [weight - rate * gradient for weight, gradient in zip(weights, gradients)], "stays zero, whatever its gradient"),
+    ("sparse_step", lambda weights, gradients, rate: [weight + rate * gradient * (weight != 0) for weight, gradient in zip(weights, gradients)], "move against theirs"),
     ("token_rewards", lambda score, logprobs, reference, kl_coef: [score - kl_coef * (a - b) for a, b in zip(logprobs, reference)], "added to the last token"),
     ("token_rewards", lambda score, logprobs, reference, kl_coef: score, "expected a list of numbers"),
     ("advantages", lambda rewards, values, gamma, lam: [reward - value for reward, value in zip(rewards, values)], "go backwards"),

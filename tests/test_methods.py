@@ -2,10 +2,24 @@ import pytest
 import torch
 from torch import nn
 
-from helpers.methods import ATTENTION, LINEAR, Method, adapt, full, ia3, lora, lora_parameters, prompt_tuning
+from helpers.methods import (
+    ATTENTION,
+    LINEAR,
+    Method,
+    adapt,
+    full,
+    ia3,
+    lora,
+    lora_parameters,
+    prompt_tuning,
+    sparse,
+)
 from helpers.models import count_parameters
+from helpers.pruning import pruned, zeros
+from helpers.quantized import linear_layers
 from helpers.runs import fingerprint
-from tests.training_cases import tiny_pairs
+from helpers.training import load_run, train
+from tests.training_cases import tiny_pairs, tiny_settings
 
 ALL = [full(), lora(4), ia3(), prompt_tuning(5)]
 
@@ -78,3 +92,30 @@ def test_impossible_methods_are_named(tiny_model, make, named):
 def test_layers_that_the_model_does_not_have_are_named(tiny_model):
     with pytest.raises(ValueError, match="nowhere"):
         adapt(tiny_model, lora(2, targets=("nowhere",)))
+
+
+def zero_places(model):
+    return {name: model.get_submodule(name).weight == 0 for name in linear_layers(model)}
+
+
+def test_sparse_training_keeps_every_zero_and_moves_everything_else(tiny_model, tiny_tokenizer, tmp_path):
+    small, pairs, settings = pruned(tiny_model, 0.6), tiny_pairs(tiny_tokenizer), tiny_settings()
+    run = train(small, tiny_tokenizer, pairs, pairs, sparse(1e-2), settings, tmp_path, show_progress=False)
+    before, after = zero_places(small), zero_places(run.model)
+    assert all(torch.equal(before[name], after[name]) for name in before) and zeros(run.model) == zeros(small)
+    moved = [(weight != dict(small.named_parameters())[name]).float().mean().item() for name, weight in run.model.named_parameters() if "relative" not in name]
+    assert run.record.losses[-1][1] < run.record.losses[0][1] and min(moved) > 0.2
+    again = load_run(run.folder, small, settings)
+    assert again.loaded and fingerprint(again.model) == fingerprint(run.model) and again.record.method["kind"] == "sparse"
+
+
+def test_full_training_of_the_same_model_fills_the_zeros(tiny_model, tiny_tokenizer, tmp_path):
+    pairs = tiny_pairs(tiny_tokenizer)
+    run = train(pruned(tiny_model, 0.6), tiny_tokenizer, pairs, pairs, full(1e-2), tiny_settings(), tmp_path, steps=2, show_progress=False)
+    assert zeros(run.model) < 0.05
+
+
+def test_without_zeros_sparse_training_is_full_training(tiny_model, tiny_tokenizer, tmp_path):
+    pairs = tiny_pairs(tiny_tokenizer)
+    runs = [train(tiny_model, tiny_tokenizer, pairs, pairs, method, tiny_settings(), tmp_path, steps=3, show_progress=False) for method in (full(1e-2), sparse(1e-2))]
+    assert fingerprint(runs[0].model) == fingerprint(runs[1].model)

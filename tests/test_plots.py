@@ -10,6 +10,7 @@ from helpers.plots import (
     PALE,
     colour_of,
     plot_against,
+    plot_grid,
     plot_intervals,
     plot_next_token,
     plot_prices,
@@ -113,6 +114,19 @@ def test_series_share_a_panel_with_a_band_and_a_name_each():
     assert axes.get_xscale() == "log" and labels(axes) == ["full", "lora", "zero-shot"] and len(axes.collections) == 2
     assert [label.get_text() for label in axes.get_xticklabels()] == ["100", "300", "1,000"]
     assert list(axes.lines[0].get_ydata()) == [0.2, 0.5, 0.1] and to_hex(axes.lines[0].get_color()) == METHODS["full"]
+
+
+def test_series_may_have_even_places_and_names_where_the_lines_are_apart():
+    series = {"Wanda": list(INTERVALS.values()), "zeros": list(INTERVALS.values())}
+    axes = plot_series([0.1, 0.5, 0.9], series, "zeros", "ROUGE-1", logarithmic=False, named_at=1).axes[0]
+    assert axes.get_xscale() == "linear" and [label.get_text() for label in axes.get_xticklabels()] == ["0.1", "0.5", "0.9"]
+    assert {text.xy for text in axes.texts} == {(0.5, 0.5)}
+
+
+def test_a_grid_shows_each_number_and_leaves_out_what_a_row_does_not_have():
+    axes = plot_grid({"one": [0.0, 0.25], "two": [1.0, 0.5, 0.125]}, "head").axes[0]
+    assert labels(axes) == ["0", "0.25", "1", "0.5", "0.12"] and [label.get_text() for label in axes.get_yticklabels()] == ["one", "two"]
+    assert axes.images[0].get_array().mask.tolist() == [[False, False, True], [False, False, False]]
 
 
 def test_lines_have_their_places_in_order_and_a_logarithmic_height():
