@@ -1,6 +1,7 @@
 """Every lab in JupyterLab: runs from its first to its last cell, looks right at two widths in two themes, and needs no mouse."""
 
 import pytest
+
 from tests.browser.open_labs import SCREENSHOTS
 
 CONTROLS = "input, select, textarea, button, .noUi-handle"
