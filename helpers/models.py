@@ -15,6 +15,7 @@ from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
 from helpers.cpu import prepare_for_cpu
 from helpers.hardware import hub_is_reachable
+from helpers.progress import one_bar
 from helpers.settings import Settings
 
 # With the output head apart from the embeddings (vocabulary × width more than if they were tied).
@@ -52,7 +53,7 @@ def load_seq2seq(settings: Settings):
     options = {"local_files_only": True, "trust_remote_code": False}
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, **options)
-        with _without_tying_advice():
+        with _without_tying_advice(), one_bar():
             model, report = AutoModelForSeq2SeqLM.from_pretrained(
                 folder, dtype=getattr(torch, settings.dtype), use_safetensors=True, output_loading_info=True,
                 ignore_mismatched_sizes=True, **options)     # so that the report lists them; _check_report refuses them
