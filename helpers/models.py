@@ -15,6 +15,7 @@ from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
 from helpers.cpu import prepare_for_cpu
 from helpers.hardware import hub_is_reachable
+from helpers.progress import one_bar
 from helpers.settings import Settings
 
 # With the output head apart from the embeddings (vocabulary × width more than if they were tied).
@@ -52,7 +53,7 @@ def load_seq2seq(settings: Settings):
     folder = _model_folder(settings)
     files = _weight_files(settings.model, folder)
     tokenizer = load_tokenizer(settings)
-    with _as_model_error(settings.model), _without_tying_advice():
+    with _as_model_error(settings.model), _without_tying_advice(), one_bar():
         model, report = AutoModelForSeq2SeqLM.from_pretrained(
             folder, dtype=getattr(torch, settings.dtype), use_safetensors=True, output_loading_info=True,
             ignore_mismatched_sizes=True, **LOCAL)     # so that the report lists them; _check_report refuses them

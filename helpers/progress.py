@@ -1,8 +1,11 @@
 """Progress bars: one place that decides how they look in a notebook, in a terminal and in a log file."""
 
+from contextlib import contextmanager
+
 from IPython.display import DisplayHandle
 from tqdm.auto import tqdm
 from tqdm.notebook import tqdm_notebook
+from transformers.utils import logging as hf_logging
 
 UPDATES = 200   # of a bar in its whole life: a reader of a notebook's messages keeps about a thousand of a cell, and drops the rest
 
@@ -10,11 +13,13 @@ UPDATES = 200   # of a bar in its whole life: a reader of a notebook's messages 
 class Bar(tqdm):
     """A bar that takes its output along when it goes: a notebook would keep a view of nothing, "Error displaying widget" once it is reopened."""
 
+    handle = None
+
     def __init__(self, *arguments, **options):
         as_widget = issubclass(tqdm, tqdm_notebook)
         super().__init__(*arguments, **options, **({"display": False} if as_widget else {}))
-        self.handle = DisplayHandle() if as_widget and not self.disable else None
-        if self.handle:
+        if as_widget and not self.disable:
+            self.handle = DisplayHandle()
             self.handle.display(self.container)
 
     def close(self):
@@ -34,3 +39,15 @@ def progress(items=None, **options):
     total = options.get("total") or (len(items) if hasattr(items, "__len__") else 0)
     defaults = {"leave": False, "mininterval": 0.5, "miniters": max(1, -(-total // UPDATES)), "maxinterval": 60}
     return Bar(items, dynamic_ncols=True, **defaults | options)
+
+
+@contextmanager
+def one_bar():
+    """Keeps transformers from drawing a bar of its own for every file that it reads; each would leave a view of nothing in a saved notebook."""
+    shown = hf_logging.is_progress_bar_enabled()
+    hf_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            hf_logging.enable_progress_bar()

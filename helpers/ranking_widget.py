@@ -29,7 +29,7 @@ def ranking_widget(store: FeedbackStore, criterion: str) -> widgets.Widget:
             status.value = notice(error)
 
     def start(_):
-        session[:] = []
+        session[:], prompt.value, rows.children, undo.disabled = [], "", (), True       # nobody clicks on without a name
         act(lambda: session.append(RankingSession(store, labeler.value)))
 
     def line(current, number):

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
+from pathlib import Path
 
 import numpy as np
 import torch
 from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
+from helpers.progress import one_bar
 from helpers.runs import fingerprint
 
 HARMLESS = ("nothate", "not_hate", "non_hate", "not_toxic", "non_toxic", "nontoxic", "neutral", "polite", "clean")
@@ -87,7 +90,8 @@ def load_reward(settings, raw: bool = True) -> ClassifierReward:
     try:
         options = {"revision": settings.reward_revision, "trust_remote_code": False}
         tokenizer = AutoTokenizer.from_pretrained(where, **options)
-        model = AutoModelForSequenceClassification.from_pretrained(where, use_safetensors=True, **options)
+        with one_bar() if Path(where).is_dir() else nullcontext():      # a download keeps its bar
+            model = AutoModelForSequenceClassification.from_pretrained(where, use_safetensors=True, **options)
     except (OSError, ValueError) as error:
         raise RewardError(f"reward_model: {where!r} cannot be loaded as a sequence classifier ({error}); the hub needs a network, a folder "
                           "needs config.json and model.safetensors") from error

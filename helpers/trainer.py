@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import time
-from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -15,7 +14,6 @@ from transformers import (
     Seq2SeqTrainingArguments,
     TrainerCallback,
 )
-from transformers.utils import logging as hf_logging
 
 from helpers.pairs import Collator, SimilarLengths
 from helpers.runs import seal
@@ -85,18 +83,6 @@ class SteadyTrainer(Seq2SeqTrainer):
         stored = {weights[name].data_ptr() for name in set(weights) - set(load_result.missing_keys)}
         load_result.missing_keys[:] = [name for name in load_result.missing_keys if weights[name].data_ptr() not in stored]
         super()._issue_warnings_after_load(load_result)
-
-
-@contextmanager
-def one_bar():
-    """Keeps transformers from drawing a bar of its own for every file."""
-    shown = hf_logging.is_progress_bar_enabled()
-    hf_logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            hf_logging.enable_progress_bar()
 
 
 def losses(history, name) -> list[list]:

@@ -20,10 +20,10 @@ from safetensors import SafetensorError
 from helpers.hardware import PeakMemory
 from helpers.methods import Method, adapt
 from helpers.models import count_parameters, load_seq2seq
-from helpers.progress import progress
+from helpers.progress import one_bar, progress
 from helpers.quantized import fake_quantized
 from helpers.runs import RECORD, Record, fingerprint, fingerprint_pairs, latest_checkpoint, notes
-from helpers.trainer import TrainingError, batch_size_advice, is_out_of_memory, losses, make_trainer, one_bar
+from helpers.trainer import TrainingError, batch_size_advice, is_out_of_memory, losses, make_trainer
 
 logger = logging.getLogger(__name__)
 ADAPTER, ADAPTER_CONFIG = "adapter_model.safetensors", "adapter_config.json"       # as peft writes them

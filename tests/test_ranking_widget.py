@@ -37,5 +37,7 @@ def test_a_name_is_asked_for_and_another_labeler_starts_afresh(tmp_path):
     assert "labeler: is empty" in box.children[1].value
     box.children[0].value = "Ann"
     buttons(box)[0].click()
+    box.children[0].value = " "
+    assert not box.children[3].children and box.children[4].disabled and box.children[2].value == "", "nothing is left to click on"
     box.children[0].value = "Bo"
     assert "0 of 1 ranked by Bo" in box.children[1].value and isinstance(buttons(box)[0], widgets.Button)

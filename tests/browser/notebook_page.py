@@ -22,7 +22,7 @@ class NotebookPage:
         sources = [cell["source"] for cell in json.loads(self.file.read_text(encoding="utf-8"))["cells"] if cell["cell_type"] == "code"]
         self.sources = ["".join(source) for source in sources]
 
-    def open(self):
+    def load(self):
         """Loads JupyterLab with this notebook alone, and waits for its kernel."""
         self.page.goto(self.server.address.format(self.path) + "&reset", timeout=180_000)
         self.page.wait_for_selector(".jp-NotebookPanel .jp-CodeCell", timeout=180_000)

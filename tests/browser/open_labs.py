@@ -27,7 +27,7 @@ class OpenLabs:
         """A notebook in a new window, opened and not run."""
         page = self.browser.new_context(viewport={"width": 1280, "height": 1000}).new_page()
         notebook = NotebookPage(page, self.server, self.paths[name])
-        notebook.open()
+        notebook.load()
         return notebook
 
     def ran(self, name: str) -> NotebookPage:

@@ -62,7 +62,7 @@ def test_another_person_begins_at_the_first_and_the_same_goes_on(notebook, outpu
 def test_a_name_of_nothing_is_a_clear_message(notebook, output):
     sign_in(notebook, output, "   ")
     notebook.wait(lambda: "name" in status(output) and "ranked by" not in status(output), 60, "a message")
-    assert len(status(output)) < 300
+    assert len(status(output)) < 300 and choices(output).count() == 0 and output.get_by_role("button", name="Undo").is_disabled()
 
 
 def test_the_lab_counts_what_people_ranked(notebook, output):
