@@ -189,3 +189,29 @@ def test_live_metrics_take_the_history_of_ppo(monkeypatch):
     for steps in (1, 2):
         live([{"score": 0.1 * step, "kl": step} for step in range(steps)])
     assert len(shown) == 1 and bytes(shown[0].value).startswith(PNG)
+
+
+def test_every_slider_has_a_field_with_a_name_and_its_value(tiny_model, tiny_tokenizer, settings, examples, dialogues):
+    box = playground(tiny_model, tiny_tokenizer, settings, examples, dialogues[0])
+    rows = [row for row in every(box, ipywidgets.HBox) if sliders(row)]
+    assert len(rows) == len(sliders(box)) == 8
+    for field, slider in (row.children for row in rows):
+        assert field.description and (field.value, field.min, field.max) == (slider.value, slider.min, slider.max)
+        slider.value = slider.max
+        assert field.value == slider.max
+        field.value = field.min
+        assert slider.value == slider.min
+    assert len({row.children[0].description for row in rows}) == 8
+
+
+def test_a_field_shows_no_error_of_rounding_and_leaves_the_slider_alone(tiny_model, tiny_tokenizer, dialogues):
+    row = next(row for row in every(next_token_explorer(tiny_model, tiny_tokenizer, dialogues[0]), ipywidgets.HBox))
+    field, slider = row.children
+    slider.value = 0.1 + 0.2 + 0.4      # 0.7000000000000001
+    assert field.value == 0.7 and slider.value != 0.7
+
+
+def test_the_explorers_sentence_says_what_its_figure_shows(tiny_model, tiny_tokenizer, dialogues):
+    logits = next_token_logits(tiny_model, tiny_tokenizer, dialogues[0])
+    sentence = helpers.widgets.next_token_text(logits, tiny_tokenizer, 0.5, 1, 1.0)
+    assert f"temperature 0.5, top-k 1, top-p 1: 1 of {len(logits)} tokens" in sentence and "100.0%" in sentence and sentence.count("%") == 1
