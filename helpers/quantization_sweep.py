@@ -29,7 +29,7 @@ FOLDER, COMMAND = RESULTS / "quantization", "python -m helpers.quantization_swee
 KEPT = RESULTS.parent / "runs" / "kept"     # where the labs keep finished runs, the fine-tuned model among them
 SHARE = 8       # of the steps of a fine-tuning, one in so many
 SUMMARIES = 100     # of test dialogues are written and scored; the loss, which takes no writing, is measured on all
-RATES = {4: 5e-5, 3: 2e-4, 2: 1e-3}     # bits -> learning rate, by the validation loss: the more is broken, the more there is to repair
+RATES = {4: 5e-5, 3: 2e-4, 2: 1e-3}     # bits -> learning rate: the more is broken, the more there is to repair; at 4 bits 2e-4 did harm
 BEFORE = {"fine-tuned": ("float32", *(f"int{bits}" for bits in RATES)), "base": ("float32", "nf4")}     # model -> forms it is scored in before any training
 
 
