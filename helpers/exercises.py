@@ -9,6 +9,7 @@ from IPython.display import HTML
 
 from helpers import (
     exercises_alignment,
+    exercises_distillation,
     exercises_feedback,
     exercises_finetuning,
     exercises_prompting,
@@ -16,7 +17,7 @@ from helpers import (
 )
 from helpers.expectations import NotYet
 
-LABS = (exercises_prompting, exercises_finetuning, exercises_alignment, exercises_feedback, exercises_quantization)
+LABS = (exercises_prompting, exercises_finetuning, exercises_alignment, exercises_feedback, exercises_quantization, exercises_distillation)
 CHECKS: dict[str, Callable] = {check.__name__: check for lab in LABS for check in lab.CHECKS}
 
 
