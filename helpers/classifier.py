@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import nn
@@ -49,22 +50,39 @@ def smaller_classifier(teacher: Classifier, layers: int) -> Classifier:
     return student
 
 
-def classes_of(rows: Sequence) -> list[str]:
-    """The topics that at least `LEAST` rows have, in alphabetical order.
+@dataclass(frozen=True)
+class Classes:
+    """What is to be told apart: names of the classes, and which of them a dialogue is in.
 
-    Raises:
-        ValueError: fewer than two.
+    Attributes:
+        names: topics; or "short" and "long" summary, where the data has no topics.
+        words: None with topics; else the number of words from which a summary is long.
     """
+    names: tuple[str, ...]
+    words: int | None = None
+
+    def number(self, row) -> int | None:
+        """The class of a dialogue as an index of `names`; None where its topic is too rare to be one."""
+        if self.words is not None:
+            return int(len(row["summary"].split()) >= self.words)
+        return self.names.index(row["topic"]) if row["topic"] in self.names else None
+
+
+def classes_of(rows: Sequence) -> Classes:
+    """The topics that at least `LEAST` rows have, in alphabetical order; where there are not two of them, short and long summaries, halves of the rows."""
     counts = Counter(row["topic"] for row in rows if row.get("topic"))
     found = sorted(topic for topic, count in counts.items() if count >= LEAST)
-    if len(found) < 2:
-        raise ValueError(f"topic: {len(found)} topics have {LEAST} dialogues or more; a classifier needs at least two such topics")
-    return found
+    if len(found) >= 2:
+        return Classes(tuple(found))
+    lengths = sorted(len(row["summary"].split()) for row in rows)
+    return Classes(("short", "long"), lengths[len(lengths) // 2])
 
 
-def encode_texts(tokenizer, texts: Sequence[str], max_tokens: int) -> list[list[int]]:
-    """Token ids of each text, end token included; a longer text counts with its beginning."""
-    return tokenizer(list(texts), truncation=True, max_length=max_tokens)["input_ids"]
+def labelled(rows: Sequence, classes: Classes, tokenizer, max_tokens: int) -> tuple[list[list[int]], list[int]]:
+    """(token ids, numbers of the classes) of the dialogues that have a class; a dialogue that is too long counts with its beginning."""
+    found = [(row["dialogue"], classes.number(row)) for row in rows if classes.number(row) is not None]
+    ids = tokenizer([text for text, _ in found], truncation=True, max_length=max_tokens)["input_ids"]
+    return ids, [number for _, number in found]
 
 
 def _batch(rows, device):

@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import random
 import shutil
-from functools import cached_property
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch.nn.functional import cross_entropy
 
-from helpers.classifier import Classifier, class_logits, classes_of, encode_texts, smaller_classifier, train_classifier
+from helpers.classifier import Classifier, class_logits, classes_of, labelled, smaller_classifier, train_classifier
 from helpers.data import load_dialogues
 from helpers.distillation import half_of, remembering, student_of
 from helpers.experiments import by_part, run_condition
@@ -128,7 +128,7 @@ class Bench:
     def base(self) -> dict:
         """The teacher: its weights, size and scores; the student's size; the classes, and the teacher of the classifiers."""
         return self.scores(self.teacher) | {"teacher": fingerprint(self.teacher), "parameters": count_parameters(self.teacher).total,
-                                            "student_parameters": count_parameters(self.student).total, "classes": self.classes,
+                                            "student_parameters": count_parameters(self.student).total, "classes": list(self.classes.names),
                                             "classifier": self.class_scores(self.class_teacher)}
 
     def completions(self, point) -> tuple[list[str], list[str]]:
@@ -156,13 +156,11 @@ class Bench:
     @cached_property
     def class_teacher(self) -> Classifier:
         """The classifier on the whole encoder of the fine-tuned model, trained on all dialogues."""
-        return train_classifier(Classifier(self.teacher.encoder, len(self.classes)), *self.labelled(self.train), seed=self.settings.seed, **CLASSIFIER)
+        return train_classifier(Classifier(self.teacher.encoder, len(self.classes.names)), *self.labelled(self.train), seed=self.settings.seed, **CLASSIFIER)
 
-    def labelled(self, rows) -> tuple[list, list]:
+    def labelled(self, rows):
         """(token ids, numbers of the classes) of those rows that have a class."""
-        rows = [row for row in rows if row["topic"] in self.classes]
-        return (encode_texts(self.tokenizer, [row["dialogue"] for row in rows], self.settings.max_prompt_tokens),
-                [self.classes.index(row["topic"]) for row in rows])
+        return labelled(rows, self.classes, self.tokenizer, self.settings.max_prompt_tokens)
 
     def class_scores(self, model) -> dict:
         """Of each test dialogue whether its class is found, and the loss in nats."""

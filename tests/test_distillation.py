@@ -1,5 +1,6 @@
 import copy
 import math
+from itertools import pairwise
 
 import pytest
 import torch
@@ -17,6 +18,7 @@ from helpers.shapes import SHAPES, untrained
 from helpers.training import TrainingError, load_run, train
 from tests.training_cases import tiny_pairs, tiny_settings
 
+SOFT = distilled(1.0, 2.0, 1e-2)
 logit = st.floats(-8, 8, width=32)
 
 
@@ -106,7 +108,7 @@ def test_kept_layers_are_in_order_spread_and_begin_with_the_first(numbers):
     layers, kept = numbers
     found = kept_layers(layers, kept)
     assert len(set(found)) == kept and found == sorted(found) and found[0] == 0 and found[-1] == (layers - 1 if kept > 1 else 0)
-    gaps = [after - before for before, after in zip(found, found[1:])]
+    gaps = [after - before for before, after in pairwise(found)]
     assert not gaps or max(gaps) - min(gaps) <= 1
 
 
@@ -164,7 +166,7 @@ def student(tiny_model):
         return type(tiny_model)(tiny_model.config).eval()
 
 
-def teach(student, tiny_tokenizer, teacher, folder, method=distilled(1.0, 2.0, 1e-2), **options):
+def teach(student, tiny_tokenizer, teacher, folder, method=SOFT, **options):
     pairs = tiny_pairs(tiny_tokenizer, turn=0)
     return train(student, tiny_tokenizer, pairs, pairs, method, tiny_settings(), folder, teacher=teacher,
                  **{"steps": 12, "evaluations": 3, "show_progress": False} | options)
