@@ -1,6 +1,6 @@
 """The sweeps of distillation: losses, temperatures, mixtures, texts, few references and rates, for a summarizer and for a classifier.
 
-python -m helpers.distillation_sweep [--only temperatures|mixtures|texts|few|rates|classifiers] [--part 1/2] [--results FOLDER]
+python -m helpers.distillation_sweep [--only losses|temperatures|mixtures|texts|few|rates|classifiers] [--part 1/2] [--results FOLDER]
 
 Points that have a file are skipped: a stopped sweep goes on where it was.
 """
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 import shutil
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -34,12 +35,13 @@ from helpers.training import train
 FOLDER, COMMAND = RESULTS / "distillation", "python -m helpers.distillation_sweep"
 KEPT = RESULTS.parent / "runs" / "kept"         # lab 2's fine-tuned model, where it was trained already
 TEMPERATURES, MIXTURES = (1.0, 2.0, 4.0, 8.0), (0.0, 0.25, 0.5, 0.75, 1.0)
-ALPHA, TEMPERATURE, RATE = 0.5, 2.0, 2e-3       # where a sweep does not vary them; the rate: the sweep "rates"
+ALPHA, TEMPERATURE, RATE = 0.5, 1.0, 2e-3       # where a sweep does not vary them; T and rate: those of the least validation loss with the first seed
 RATES = (1e-3, 2e-3, 4e-3)
+DIAL_SEEDS = SEEDS[:1]                          # of temperatures and mixtures
 MOST, FEW = 2500, 300                           # training dialogues
-LABELLED = (100, 300, 1000)                     # of the classifiers
 STEPS, EVALUATIONS = 200, 2                     # of every student
-CLASSIFIER = {"steps": 150, "learning_rate": 1e-3}
+CLASS_TEACHER = {"steps": 200, "learning_rate": 2e-3}
+CLASS_STEPS, CLASS_TEMPERATURE, CLASS_RATE = 100, 2.0, 2e-3     # of its students; the rate as above
 
 
 @dataclass(frozen=True)
@@ -69,12 +71,13 @@ class ClassifierPoint:
     alpha: float
     seed: int
     rows: int
-    temperature: float = TEMPERATURE
+    temperature: float = CLASS_TEMPERATURE
+    rate: float = CLASS_RATE
 
     @property
     def name(self) -> str:
         """What its file is called."""
-        return f"classifier-a{self.alpha:g}-t{self.temperature:g}-n{self.rows}-s{self.seed}"
+        return f"classifier-a{self.alpha:g}-t{self.temperature:g}-lr{self.rate:g}-n{self.rows}-s{self.seed}"
 
 
 def student(alpha: float, temperature: float = TEMPERATURE, rate: float = RATE) -> Method:
@@ -83,15 +86,18 @@ def student(alpha: float, temperature: float = TEMPERATURE, rate: float = RATE) 
 
 
 def sweeps() -> dict[str, list]:
-    """Name of a sweep -> its points, three seeds each; the rates are those of students without a teacher, with the first seed alone, compared by their validation loss."""
+    """Name of a sweep -> its points, three seeds each, or `DIAL_SEEDS` for the two dials of the loss; the rates are those of students without a teacher, with the first seed alone, compared by their validation loss."""
     chosen = {
+        "losses": [(student(alpha), MOST, "references") for alpha in (0, ALPHA)],
         "temperatures": [(student(0), MOST, "references"), *((student(ALPHA, temperature), MOST, "references") for temperature in TEMPERATURES)],
         "mixtures": [(student(alpha), MOST, "references") for alpha in MIXTURES],
         "texts": [(student(0), MOST, "teacher")],
         "few": [(student(alpha), FEW, "references") for alpha in (0, ALPHA)]}
-    found = {name: [Point(method, seed, rows, texts) for seed in SEEDS for method, rows, texts in points] for name, points in chosen.items()}
+    seeds = {"temperatures": DIAL_SEEDS, "mixtures": DIAL_SEEDS}
+    found = {name: [Point(method, seed, rows, texts) for seed in seeds.get(name, SEEDS) for method, rows, texts in points] for name, points in chosen.items()}
     found["rates"] = [Point(full(rate), SEEDS[0]) for rate in RATES]
-    found["classifiers"] = [ClassifierPoint(alpha, seed, rows) for seed in SEEDS for rows in LABELLED for alpha in (0.0, ALPHA)]
+    found["classifiers"] = [ClassifierPoint(0.0, SEEDS[0], FEW, rate=rate) for rate in RATES]
+    found["classifiers"] += [ClassifierPoint(alpha, seed, rows) for rows in (FEW, MOST) for seed in SEEDS for alpha in (0.0, ALPHA)]
     return found
 
 
@@ -109,7 +115,8 @@ class Bench:
         data = load_dialogues(settings)
         self.train = list(data["train"])
         self.test = next(iter(by_part(data["test"]).values()))[:settings.test_rows]
-        self.validation = self.encode(*summary_pairs(list(data["validation"])[:100]))
+        self.validation_rows = list(data["validation"])[:100]
+        self.validation = self.encode(*summary_pairs(self.validation_rows))
         self.teacher = train(base, self.tokenizer, self.encode(*summary_pairs(self.train)), self.validation, full(), settings, kept, name="full").model
         self.student = student_of(self.teacher, *half_of(self.teacher))
         self.classes, self._answers = classes_of(self.train), {}
@@ -156,7 +163,7 @@ class Bench:
     @cached_property
     def class_teacher(self) -> Classifier:
         """The classifier on the whole encoder of the fine-tuned model, trained on all dialogues."""
-        return train_classifier(Classifier(self.teacher.encoder, len(self.classes.names)), *self.labelled(self.train), seed=self.settings.seed, **CLASSIFIER)
+        return train_classifier(Classifier(self.teacher.encoder, len(self.classes.names)), *self.labelled(self.train), seed=self.settings.seed, **CLASS_TEACHER)
 
     def labelled(self, rows):
         """(token ids, numbers of the classes) of those rows that have a class."""
@@ -165,14 +172,19 @@ class Bench:
     def class_scores(self, model) -> dict:
         """Of each test dialogue whether its class is found, and the loss in nats."""
         texts, labels = self.labelled(self.test)
-        logits, labels = class_logits(model, texts), torch.tensor(labels)
-        return {"right": (logits.argmax(-1) == labels).int().tolist(), "losses": np.round(cross_entropy(logits, labels, reduction="none").double().numpy(), 5).tolist(),
-                "parameters": count_parameters(model).total}
+        right = class_logits(model, texts).argmax(-1) == torch.tensor(labels)
+        return {"right": right.int().tolist(), "losses": np.round(self.class_loss(model, self.test).double().numpy(), 5).tolist(), "parameters": count_parameters(model).total}
+
+    def class_loss(self, model, rows) -> torch.Tensor:
+        """(N,) the loss of each dialogue that has a class, in nats."""
+        texts, labels = self.labelled(rows)
+        return cross_entropy(class_logits(model, texts), torch.tensor(labels), reduction="none")
 
     def measure(self, point, folder: Path) -> dict:
         """Trains one point and scores it; its weights are deleted afterwards."""
         if isinstance(point, ClassifierPoint):
-            return {"point": asdict(point)} | self.class_scores(self.small_classifier(point))
+            model = self.small_classifier(point)
+            return {"point": asdict(point), "validation_loss": self.class_loss(model, self.validation_rows).mean().item()} | self.class_scores(model)
         settings = replace(self.settings, seed=point.seed)
         seed_everything(settings)
         run = train(self.student, self.tokenizer, self.encode(*self.completions(point)), self.validation, point.method, settings, folder,
@@ -186,10 +198,11 @@ class Bench:
         start = smaller_classifier(self.class_teacher, len(self.student.encoder.block))
         drawn = random.Random(f"amounts|{point.seed}").sample(self.train, len(self.train))[:point.rows]
         return train_classifier(start, *self.labelled(drawn), seed=point.seed, teacher=self.class_teacher if point.alpha else None,
-                                alpha=point.alpha, temperature=point.temperature, **CLASSIFIER)
+                                alpha=point.alpha, temperature=point.temperature,
+                                steps=CLASS_STEPS, learning_rate=point.rate)
 
 
-def each_seed(results: Results, point: Point | ClassifierPoint, metric: str = "losses") -> np.ndarray:
+def each_seed(results: Results, point: Point | ClassifierPoint, metric: str = "losses", seeds: Sequence[int] = SEEDS) -> np.ndarray:
     """(seeds, N) a number for each test dialogue, of a point and those that differ from it in the seed alone.
 
     Args:
@@ -197,13 +210,13 @@ def each_seed(results: Results, point: Point | ClassifierPoint, metric: str = "l
     Raises:
         KeyError: a seed was not measured; the message names the file and the command.
     """
-    found = [results[replace(point, seed=seed).name] for seed in SEEDS]
+    found = [results[replace(point, seed=seed).name] for seed in seeds]
     return np.array([measured["rouge"][metric] if metric.startswith("rouge") else measured[metric] for measured in found], dtype=float)
 
 
-def over_seeds(results: Results, point: Point | ClassifierPoint, metric: str = "losses") -> np.ndarray:
+def over_seeds(results: Results, point: Point | ClassifierPoint, metric: str = "losses", seeds: Sequence[int] = SEEDS) -> np.ndarray:
     """(N,) the mean over the seeds of `each_seed`."""
-    return each_seed(results, point, metric).mean(0)
+    return each_seed(results, point, metric, seeds).mean(0)
 
 
 if __name__ == "__main__":

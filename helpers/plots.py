@@ -18,11 +18,12 @@ SERIES = (BLUE, ORANGE, GREEN, PINK, SKY, RED)      # for what has no colour of 
 COMPRESSION = {"float32": "#000000", "bfloat16": GREY, "int8": BLUE, "int4": GREEN, "nf4": PINK, "after training": ORANGE, "during training": BLUE,
                "int3": SKY, "int2": RED, "qlora": PINK}
 ALIGNMENT = {"before": ORANGE, "β": BLUE, "independent judge": BLUE, "reward model": ORANGE, "noise 0.5": BLUE, "noise 2": ORANGE}
+DISTILLATION = {"teacher": "#000000", "without a teacher": ORANGE, "student, without": ORANGE, "soft labels": BLUE, "student, soft": BLUE, "classifier": GREEN, "summarizer": PINK}
 
 
 def colour_of(name: str) -> str:
     """The colour of the thing a name begins with; grey for anything that has none of its own."""
-    return next((colour for key, colour in (COLOURS | METHODS | ALIGNMENT | COMPRESSION).items() if name.startswith(key)), GREY)
+    return next((colour for key, colour in (COLOURS | METHODS | ALIGNMENT | COMPRESSION | DISTILLATION).items() if name.startswith(key)), GREY)
 
 
 def literally(name: str) -> str:

@@ -4,11 +4,8 @@ import numpy as np
 import pytest
 
 from helpers.distillation_sweep import (
-    ALPHA,
     COMMAND,
-    FEW,
     FOLDER,
-    MOST,
     RATE,
     SEEDS,
     STEPS,
@@ -51,7 +48,7 @@ def test_every_point_has_a_name_of_its_own():
     assert {name[-2:] for name in names} == {"s1", "s2", "s3"}
     assert Point(distilled(0.5, 4.0, 2e-3), 2, 300).name == "distilled-a0.5-t4-lr0.002-references-n300-s2"
     assert Point(full(2e-3), 1, texts="teacher").name == "full-lr0.002-teacher-n2500-s1"
-    assert ClassifierPoint(0.5, 3, 100).name == "classifier-a0.5-t2-n100-s3"
+    assert ClassifierPoint(0.5, 3, 100).name == "classifier-a0.5-t2-lr0.002-n100-s3"
 
 
 def test_a_share_of_nothing_is_ordinary_training():
@@ -87,7 +84,7 @@ def test_points_are_measured_and_kept(bench, tmp_path):
 def test_a_point_is_its_mean_over_the_seeds_and_a_missing_seed_is_named():
     results = Results({Point(full(), seed).name: {"losses": [seed, 1.0], "rouge": {"rouge1": [0.5, seed]}} for seed in SEEDS}, COMMAND)
     assert over_seeds(results, Point(full(), 1)).tolist() == [2.0, 1.0] and each_seed(results, Point(full(), 2), "rouge1").tolist() == [[0.5, 1], [0.5, 2], [0.5, 3]]
-    with pytest.raises(KeyError, match="classifier-a0-t2-n100-s1.json is not among the results; make it with: python -m helpers.distillation_sweep"):
+    with pytest.raises(KeyError, match="classifier-a0-t2-lr0.002-n100-s1.json is not among the results; make it with: python -m helpers.distillation_sweep"):
         over_seeds(results, ClassifierPoint(0.0, 1, 100))
 
 
