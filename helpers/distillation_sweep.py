@@ -37,7 +37,7 @@ KEPT = RESULTS.parent / "runs" / "kept"         # lab 2's fine-tuned model, wher
 TEMPERATURES, MIXTURES = (1.0, 2.0, 4.0, 8.0), (0.0, 0.25, 0.5, 0.75, 1.0)
 ALPHA, TEMPERATURE, RATE = 0.5, 1.0, 2e-3       # where a sweep does not vary them; by the validation loss of the first seed: the rate of RATES, T of 1 and 2 (before 4 and 8 were tried)
 RATES = (1e-3, 2e-3, 4e-3)
-DIAL_SEEDS = SEEDS[:1]                          # of temperatures and mixtures
+DIAL_SEEDS = {"temperatures": SEEDS, "mixtures": SEEDS[:1]}
 MOST, FEW = 2500, 300                           # training dialogues
 STEPS, EVALUATIONS = 200, 2                     # of every student
 CLASS_TEACHER = {"steps": 200, "learning_rate": 2e-3}
@@ -86,15 +86,14 @@ def student(alpha: float, temperature: float = TEMPERATURE, rate: float = RATE) 
 
 
 def sweeps() -> dict[str, list]:
-    """Name of a sweep -> its points, three seeds each, or `DIAL_SEEDS` for the two dials of the loss; the rates are those of students without a teacher, with the first seed alone, compared by their validation loss."""
+    """Name of a sweep -> its points, three seeds each unless `DIAL_SEEDS` says otherwise; the rates are those of students without a teacher, with the first seed alone, compared by their validation loss."""
     chosen = {
         "losses": [(student(alpha), MOST, "references") for alpha in (0, ALPHA)],
         "temperatures": [(student(0), MOST, "references"), *((student(ALPHA, temperature), MOST, "references") for temperature in TEMPERATURES)],
         "mixtures": [(student(alpha), MOST, "references") for alpha in MIXTURES],
         "texts": [(student(0), MOST, "teacher")],
         "few": [(student(alpha), FEW, "references") for alpha in (0, ALPHA)]}
-    seeds = {"temperatures": DIAL_SEEDS, "mixtures": DIAL_SEEDS}
-    found = {name: [Point(method, seed, rows, texts) for seed in seeds.get(name, SEEDS) for method, rows, texts in points] for name, points in chosen.items()}
+    found = {name: [Point(method, seed, rows, texts) for seed in DIAL_SEEDS.get(name, SEEDS) for method, rows, texts in points] for name, points in chosen.items()}
     found["rates"] = [Point(full(rate), SEEDS[0]) for rate in RATES]
     found["classifiers"] = [ClassifierPoint(0.0, SEEDS[0], FEW, rate=rate) for rate in RATES]
     found["classifiers"] += [ClassifierPoint(alpha, seed, rows) for rows in (FEW, MOST) for seed in SEEDS for alpha in (0.0, ALPHA)]
