@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import random
 import shutil
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -35,9 +34,8 @@ from helpers.training import train
 FOLDER, COMMAND = RESULTS / "distillation", "python -m helpers.distillation_sweep"
 KEPT = RESULTS.parent / "runs" / "kept"         # lab 2's fine-tuned model, where it was trained already
 TEMPERATURES, MIXTURES = (1.0, 2.0, 4.0, 8.0), (0.0, 0.25, 0.5, 0.75, 1.0)
-ALPHA, TEMPERATURE, RATE = 0.5, 1.0, 2e-3       # where a sweep does not vary them; by the validation loss of the first seed: the rate of RATES, T of 1 and 2 (before 4 and 8 were tried)
+ALPHA, TEMPERATURE, RATE = 0.5, 1.0, 2e-3       # where a sweep does not vary them; chosen by the validation loss of the first seed: the rate among RATES, T of 1 and 2
 RATES = (1e-3, 2e-3, 4e-3)
-DIAL_SEEDS = {"temperatures": SEEDS, "mixtures": SEEDS[:1]}
 MOST, FEW = 2500, 300                           # training dialogues
 STEPS, EVALUATIONS = 200, 2                     # of every student
 CLASS_TEACHER = {"steps": 200, "learning_rate": 2e-3}
@@ -86,14 +84,14 @@ def student(alpha: float, temperature: float = TEMPERATURE, rate: float = RATE) 
 
 
 def sweeps() -> dict[str, list]:
-    """Name of a sweep -> its points, three seeds each unless `DIAL_SEEDS` says otherwise; the rates are those of students without a teacher, with the first seed alone, compared by their validation loss."""
+    """Name of a sweep -> its points, three seeds each; the rates, compared by the validation loss, are those of students without a teacher, with the first seed alone."""
     chosen = {
         "losses": [(student(alpha), MOST, "references") for alpha in (0, ALPHA)],
         "temperatures": [(student(0), MOST, "references"), *((student(ALPHA, temperature), MOST, "references") for temperature in TEMPERATURES)],
         "mixtures": [(student(alpha), MOST, "references") for alpha in MIXTURES],
         "texts": [(student(0), MOST, "teacher")],
         "few": [(student(alpha), FEW, "references") for alpha in (0, ALPHA)]}
-    found = {name: [Point(method, seed, rows, texts) for seed in DIAL_SEEDS.get(name, SEEDS) for method, rows, texts in points] for name, points in chosen.items()}
+    found = {name: [Point(method, seed, rows, texts) for seed in SEEDS for method, rows, texts in points] for name, points in chosen.items()}
     found["rates"] = [Point(full(rate), SEEDS[0]) for rate in RATES]
     found["classifiers"] = [ClassifierPoint(0.0, SEEDS[0], FEW, rate=rate) for rate in RATES]
     found["classifiers"] += [ClassifierPoint(alpha, seed, rows) for rows in (FEW, MOST) for seed in SEEDS for alpha in (0.0, ALPHA)]
@@ -201,7 +199,7 @@ class Bench:
                                 steps=CLASS_STEPS, learning_rate=point.rate)
 
 
-def each_seed(results: Results, point: Point | ClassifierPoint, metric: str = "losses", seeds: Sequence[int] = SEEDS) -> np.ndarray:
+def each_seed(results: Results, point: Point | ClassifierPoint, metric: str = "losses") -> np.ndarray:
     """(seeds, N) a number for each test dialogue, of a point and those that differ from it in the seed alone.
 
     Args:
@@ -209,13 +207,13 @@ def each_seed(results: Results, point: Point | ClassifierPoint, metric: str = "l
     Raises:
         KeyError: a seed was not measured; the message names the file and the command.
     """
-    found = [results[replace(point, seed=seed).name] for seed in seeds]
+    found = [results[replace(point, seed=seed).name] for seed in SEEDS]
     return np.array([measured["rouge"][metric] if metric.startswith("rouge") else measured[metric] for measured in found], dtype=float)
 
 
-def over_seeds(results: Results, point: Point | ClassifierPoint, metric: str = "losses", seeds: Sequence[int] = SEEDS) -> np.ndarray:
+def over_seeds(results: Results, point: Point | ClassifierPoint, metric: str = "losses") -> np.ndarray:
     """(N,) the mean over the seeds of `each_seed`."""
-    return each_seed(results, point, metric, seeds).mean(0)
+    return each_seed(results, point, metric).mean(0)
 
 
 if __name__ == "__main__":
