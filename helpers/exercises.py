@@ -8,6 +8,7 @@ from IPython.display import HTML
 
 from helpers import (
     exercises_alignment,
+    exercises_distillation,
     exercises_feedback,
     exercises_finetuning,
     exercises_own_data,
@@ -18,7 +19,8 @@ from helpers import (
 from helpers.expectations import NotYet
 from helpers.show import notice
 
-LABS = (exercises_prompting, exercises_finetuning, exercises_alignment, exercises_feedback, exercises_quantization, exercises_own_data, exercises_pruning)
+LABS = (exercises_prompting, exercises_finetuning, exercises_alignment, exercises_feedback, exercises_quantization, exercises_own_data, exercises_pruning,
+        exercises_distillation)
 CHECKS: dict[str, Callable] = {check.__name__: check for lab in LABS for check in lab.CHECKS}
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import torch
 from peft import IA3Config, LoraConfig, PromptTuningConfig, PromptTuningInit, TaskType, get_peft_model
 
+from helpers.distillation import check_mixture
 from helpers.quantized import fake_quantized, linear_layers
 
 # peft asks transformers for a name that is going to be dropped; there is nothing that whoever reads the warning could do.
@@ -18,7 +19,7 @@ warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprec
 # Names of T5's linear layers; queries and values are what LoRA is usually put on.
 ATTENTION, FEED_FORWARD = ("q", "v"), ("wi_0", "wi_1", "wo")
 LINEAR = ("q", "k", "v", "o", *FEED_FORWARD)
-CONFIGS = {"full": None, "qat": None, "sparse": None, "lora": LoraConfig, "ia3": IA3Config, "prompt": PromptTuningConfig}
+CONFIGS = {"full": None, "sparse": None, "qat": None, "distilled": None, "lora": LoraConfig, "ia3": IA3Config, "prompt": PromptTuningConfig}
 
 
 @dataclass(frozen=True)
@@ -62,6 +63,18 @@ def sparse(learning_rate: float = 5e-4) -> Method:
     return Method("sparse", learning_rate)
 
 
+def distilled(alpha: float = 0.5, temperature: float = 2.0, learning_rate: float = 1e-3) -> Method:
+    """Distillation: every weight is trained, on the teacher's soft labels with weight alpha and on the hard ones with the rest.
+
+    The loss is `helpers.distillation.distillation_loss`; the teacher is given to `helpers.training.train`.
+
+    Raises:
+        ValueError: alpha not between 0 and 1, temperature not above 0.
+    """
+    check_mixture(alpha, temperature)
+    return Method("distilled", learning_rate, {"alpha": alpha, "temperature": temperature})
+
+
 def lora(rank: int = 8, targets: tuple[str, ...] = LINEAR, learning_rate: float = 4e-3, alpha: int | None = None, encoder: bool = True) -> Method:
     """Low-rank adaptation: W stays, W + (alpha/rank)·B·A is used, and only A (rank × in) and B (out × rank) are trained.
 
@@ -103,12 +116,12 @@ def adapt(model, method: Method, seed: int = 0):
     Args:
         seed: of the adapter's starting values.
     Returns:
-        a model of the same class for "full", "sparse" and "qat", else a PEFT model around a copy. `model` itself is left as it is.
+        a model of the same class for "full", "sparse", "distilled" and "qat", else a PEFT model around a copy. `model` itself is left as it is.
     Raises:
         ValueError: options that the adapter does not have, or target layers that the model does not have.
     """
     adapted = copy.deepcopy(model).float()
-    if method.kind == "full":
+    if method.kind in ("full", "distilled"):
         return adapted.requires_grad_(True)
     if method.kind == "sparse":
         return _zeros_kept(adapted.requires_grad_(True))

@@ -21,11 +21,12 @@ COMPRESSION = {"float32": "#000000", "bfloat16": GREY, "int8": BLUE, "int4": GRE
                "int3": SKY, "int2": RED, "qlora": PINK}
 PRUNING = {"each layer": ORANGE, "one threshold": RED, "Wanda": BLUE, "zeros": ORANGE, "2:4": PINK, "neurons": GREEN, "half": GREEN, "heads": SKY, "none": GREY}
 ALIGNMENT = {"before": ORANGE, "β": BLUE, "independent judge": BLUE, "reward model": ORANGE, "noise 0.5": BLUE, "noise 2": ORANGE}
+DISTILLATION = {"teacher": "#000000", "without a teacher": ORANGE, "student, without": ORANGE, "soft labels": BLUE, "student, soft": BLUE, "classifier": GREEN, "summarizer": PINK}
 
 
 def colour_of(name: str) -> str:
     """The colour of the thing a name begins with; grey for anything that has none of its own."""
-    return next((colour for key, colour in (COLOURS | METHODS | ALIGNMENT | COMPRESSION | PRUNING).items() if name.startswith(key)), GREY)
+    return next((colour for key, colour in (COLOURS | METHODS | ALIGNMENT | COMPRESSION | PRUNING | DISTILLATION).items() if name.startswith(key)), GREY)
 
 
 def luminance(colour: str) -> float:

@@ -84,6 +84,30 @@ def mean_interval(scores: Sequence[float], clusters: Sequence | None = None, lev
     return Interval(float(_mean(sums, counts)), float(interval.low), float(interval.high), level)
 
 
+def ratio_interval(above: Sequence[float], below: Sequence[float], minus: tuple[Sequence[float], Sequence[float]] | None = None, level: float = 0.95,
+                   resamples: int = 2000, seed: int = 0) -> Interval:
+    """mean(above) / mean(below) with a percentile bootstrap interval; row i of all columns is about the same dialogue.
+
+    Where the mean below can be drawn as 0, the interval is wide or endless, as it must be: the ratio is not known then.
+
+    Args:
+        above, below: N numbers each, such as what a method gains and what there was to gain.
+        minus: two more columns, whose ratio is subtracted; all four are drawn together.
+    Raises:
+        ValueError: no rows, unequal lengths, a number that is not finite.
+    """
+    columns = [_row_numbers(column, name) for column, name in zip((above, below, *(minus or ())), ("above", "below", "minus[0]", "minus[1]"))]
+    if len({len(column) for column in columns}) > 1:
+        raise ValueError(f"columns: {[len(column) for column in columns]} numbers; a ratio of paired rows needs the same rows in all of them")
+
+    def ratio(*drawn, axis=-1):
+        sums = [column.sum(axis) for column in drawn]
+        return sums[0] / sums[1] - (sums[2] / sums[3] if minus else 0)
+    result = bootstrap(columns, ratio, n_resamples=int(resamples), paired=True, vectorized=True, method="percentile", confidence_level=level,
+                       rng=np.random.default_rng(seed), batch=max(1, 2_000_000 // len(columns[0])))
+    return Interval(float(ratio(*columns)), float(result.confidence_interval.low), float(result.confidence_interval.high), level)
+
+
 def paired_difference(a: Sequence[float], b: Sequence[float], clusters: Sequence | None = None, level: float = 0.95,
                       resamples: int = 2000, seed: int = 0) -> Interval:
     """The mean of a − b with its interval; row i of both must be about the same dialogue.

@@ -15,6 +15,7 @@ from transformers import (
     TrainerCallback,
 )
 
+from helpers.distillation import distillation_loss
 from helpers.pairs import Collator, SimilarLengths
 from helpers.runs import seal
 
@@ -61,6 +62,22 @@ class SteadyTrainer(Seq2SeqTrainer):
     """Batches of similar length in an order that a resumed run repeats; stops at a loss that is lost."""
 
     tokens = 0      # of prompts and completions so far, without padding
+    teacher, mixture = None, {}     # of distillation: the frozen model; alpha and temperature
+
+    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        """Cross-entropy, or in the training of a student `distillation_loss`; validation is cross-entropy for all, so that runs compare."""
+        if self.teacher is None or not model.training:
+            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        with torch.no_grad():
+            soft = self.teacher(**inputs).logits        # (B, T, V)
+        outputs = model(**inputs)
+        loss = distillation_loss(outputs.logits, soft, inputs["labels"], **self.mixture)
+        return (loss, outputs) if return_outputs else loss
+
+    def guessing(self) -> float:
+        """The most that the loss of a model can be that guesses all tokens alike, in nats."""
+        alpha, temperature = self.mixture.get("alpha", 0), self.mixture.get("temperature", 1)
+        return (1 - alpha + alpha * temperature**2) * math.log(self.model.config.vocab_size)
 
     def _get_train_sampler(self, train_dataset=None):
         lengths = [len(prompt) + len(completion) for prompt, completion in
@@ -70,7 +87,7 @@ class SteadyTrainer(Seq2SeqTrainer):
     def training_step(self, model, inputs, num_items_in_batch=None):
         loss = super().training_step(model, inputs, num_items_in_batch)
         value = loss.item() * self.args.gradient_accumulation_steps
-        limit = EXPLODED * math.log(model.config.vocab_size)
+        limit = EXPLODED * self.guessing()
         if not value < limit:       # NaN is not below anything
             raise TrainingError(f"loss: {value:.1f} nats at step {self.state.global_step + 1}, where guessing gives "
                                 f"{limit / EXPLODED:.1f}; lower the learning rate (now {self.args.learning_rate:g}), and do not use float16")
@@ -90,8 +107,8 @@ def losses(history, name) -> list[list]:
     return [[entry["step"], entry[name]] for entry in history if name in entry]
 
 
-def make_trainer(adapted, tokenizer, pairs, validation, identity, work, bar, listener):
-    """(trainer, watch) for a model that is set up already; `identity` as `helpers.training.train` makes it."""
+def make_trainer(adapted, tokenizer, pairs, validation, identity, work, bar, listener, teacher=None):
+    """(trainer, watch) for a model that is set up already; `identity` as `helpers.training.train` makes it, `teacher` for distillation."""
     steps, device = identity["steps"], identity["device"]
     every = max(1, steps // identity["evaluations"])
     arguments = Seq2SeqTrainingArguments(
@@ -109,6 +126,8 @@ def make_trainer(adapted, tokenizer, pairs, validation, identity, work, bar, lis
                        data_collator=Collator(tokenizer.pad_token_id), processing_class=tokenizer, callbacks=[watch, *stop])
     trainer.remove_callback(PrinterCallback)
     watch.trainer = trainer
+    if teacher is not None:
+        trainer.teacher, trainer.mixture = teacher.eval().to(adapted.device), identity["method"]["options"]
     return trainer, watch
 
 

@@ -47,7 +47,7 @@ class Run:
 
 def train(model, tokenizer, pairs, validation, method: Method, settings, folder, *, name: str | None = None,
           steps: int | None = None, batch_size: int | None = None, accumulation: int = 1, evaluations: int = 5,
-          patience: int | None = None, listener: Callable | None = None, show_progress: bool = True) -> Run:
+          patience: int | None = None, listener: Callable | None = None, show_progress: bool = True, teacher=None) -> Run:
     """Adapts a copy of the model to the pairs, or loads the result if this very run was finished before.
 
     Whatever decides the result is part of the run's identity: method, base weights, pairs in their order, settings, versions.
@@ -62,29 +62,44 @@ def train(model, tokenizer, pairs, validation, method: Method, settings, folder,
         evaluations: how often in a run the validation loss is measured and a checkpoint written.
         patience: ends the run after so many evaluations without a lower validation loss; None never does.
         listener: called with losses and validation losses, lists of (step, nats per token), whenever there is a new one.
+        teacher: the frozen model whose soft labels the method "distilled" learns from; its weights are then part of the run's identity.
+            Its losses are those of `distillation_loss`; validation is the cross-entropy with the references for every method.
     Raises:
+        ValueError: a teacher and a method that does not learn from one, or the reverse; a teacher with another vocabulary.
         TrainingError: the loss is not a number or far above that of guessing; memory ran out; the message says what to change.
         KeyboardInterrupt: on Ctrl-C; the same call goes on from the last checkpoint.
     """
+    _check_teacher(model, method, teacher)
     steps, batch_size = steps or settings.train_steps, batch_size or settings.batch_size
     identity = {"method": asdict(method), "base": fingerprint(model), "steps": steps, "batch_size": batch_size,
                 "accumulation": accumulation, "evaluations": evaluations, "patience": patience, "seed": settings.seed,
                 "dtype": settings.dtype, "device": settings.device, "pairs": fingerprint_pairs(pairs),
                 "validation": fingerprint_pairs(validation),
                 "versions": {package: version(package) for package in (*PACKAGES, *(["torchao"] if method.kind == "qat" else []))}}
+    if teacher is not None:
+        identity["teacher"] = fingerprint(teacher)
     key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:10]
     target = Path(folder) / f"{name or method.kind}-{key}"
     if (target / RECORD).exists():
         return load_run(target, model, settings)
     return _train(adapt(model, method, settings.seed).to(settings.device), tokenizer, pairs, validation, name or method.kind, identity, target,
-                  listener, show_progress)
+                  listener, show_progress, teacher)
 
 
-def _train(adapted, tokenizer, pairs, validation, name, identity, target, listener, show_progress):
+def _check_teacher(model, method, teacher):
+    if (teacher is not None) != (method.kind == "distilled"):
+        raise ValueError(f"teacher: {'is missing for' if teacher is None else 'says nothing to'} the method {method.kind!r}; "
+                         "helpers.methods.distilled learns from a teacher, the other methods have none")
+    if teacher is not None and teacher.config.vocab_size != model.config.vocab_size:
+        raise ValueError(f"teacher: has a vocabulary of {teacher.config.vocab_size:,} tokens, the student one of {model.config.vocab_size:,}; "
+                         "soft labels need the same, a teacher's texts do not")
+
+
+def _train(adapted, tokenizer, pairs, validation, name, identity, target, listener, show_progress, teacher):
     """From the last checkpoint, if there is one, to the record."""
     work, steps, batch_size = target / "checkpoints", identity["steps"], identity["batch_size"]
     with one_bar(), PeakMemory(identity["device"]) as memory, progress(total=steps, desc=name, unit="step", disable=not show_progress) as bar:
-        trainer, watch = make_trainer(adapted, tokenizer, pairs, validation, identity, work, bar, listener)
+        trainer, watch = make_trainer(adapted, tokenizer, pairs, validation, identity, work, bar, listener, teacher)
         checkpoint = _resume_point(work, trainer, watch, bar)
         try:
             trainer.train(resume_from_checkpoint=checkpoint and str(checkpoint))
@@ -131,7 +146,7 @@ def load_run(folder, model, settings) -> Run:
     if record.base != fingerprint(model):
         raise TrainingError(f"{folder}: was trained on another base model (weights {record.base[:10]}…) than the one given "
                             f"({fingerprint(model)[:10]}…); load it with its own, or train again")
-    if record.method["kind"] in ("full", "sparse", "qat"):
+    if record.method["kind"] in ("full", "sparse", "distilled", "qat"):
         trained = load_seq2seq(replace(settings, model=str(folder.resolve()), model_revision=None, dtype="float32"))[1]
         if record.method["kind"] == "qat":
             trained = fake_quantized(trained, **record.method["options"])

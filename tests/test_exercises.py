@@ -197,6 +197,30 @@ def without_neuron(wi_0, wi_1, wo, index):
 
 def sparse_step(weights, gradients, rate):
     return [weight - rate * gradient * (weight != 0) for weight, gradient in zip(weights, gradients)]
+def soft_labels(logits, temperature):
+    powers = [math.exp(logit / temperature) for logit in logits]
+    return [power / sum(powers) for power in powers]
+
+
+def divergence(teacher, student):
+    return sum(p * math.log(p / q) for p, q in zip(teacher, student) if p)
+
+
+def student_loss(student, teacher, label, alpha, temperature):
+    soft = divergence(soft_labels(teacher, temperature), soft_labels(student, temperature))
+    return alpha * temperature**2 * soft - (1 - alpha) * math.log(soft_labels(student, 1)[label])
+
+
+def soft_gradient(student, teacher, temperature):
+    return [temperature * (q - p) for q, p in zip(soft_labels(student, temperature), soft_labels(teacher, temperature))]
+
+
+def layers_to_keep(layers, kept):
+    return [0] if kept == 1 else [round(place * (layers - 1) / (kept - 1)) for place in range(kept)]
+
+
+def share_of_gap(without, taught, teacher):
+    return (sum(taught) - sum(without)) / (sum(teacher) - sum(without))
 
 
 SOLUTIONS = {function.__name__: function for function in (
@@ -205,7 +229,8 @@ SOLUTIONS = {function.__name__: function for function in (
     mean_ranks, consensus_order, shared_pairs, preference_probability, preference_loss,
     absmax_scale, absmax_integers, zero_integer, quantized_bytes, packed_pairs, straight_through_step,
     copied_summary, leaked_share, dialogue_numbers, mended_text, dialogues_needed, public_part,
-    magnitude_mask, fours_mask, activation_scores, bitmap_bytes, without_neuron, sparse_step)}
+    magnitude_mask, fours_mask, activation_scores, bitmap_bytes, without_neuron, sparse_step,
+    soft_labels, divergence, student_loss, soft_gradient, layers_to_keep, share_of_gap)}
 
 
 def unsafe_softmax(logits, temperature):
@@ -247,6 +272,20 @@ MISTAKES = [
     ("dialogues_needed", lambda count, half_width, wanted: count * half_width / wanted, "with the square root"),
     ("dialogues_needed", lambda count, half_width, wanted: int(count * (half_width / wanted) ** 2), "round up"),
     ("public_part", lambda path: path.rpartition("/")[2], "a drive's letter"),
+    ("soft_labels", lambda logits, temperature: soft_labels(logits, 1 / temperature), "each logit over T"),
+    ("soft_labels", lambda logits, temperature: [value / temperature for value in soft_labels(logits, 1)], "then softmax"),
+    ("divergence", lambda teacher, student: divergence(student, teacher), "the teacher's probability times"),
+    ("divergence", lambda teacher, student: sum(p * math.log(p / q) for p, q in zip(teacher, student) if p) / len(teacher), "summed"),
+    ("student_loss", lambda student, teacher, label, alpha, temperature: student_loss(student, teacher, label, alpha, temperature)
+     - alpha * (temperature**2 - 1) * divergence(soft_labels(teacher, temperature), soft_labels(student, temperature)), "α·T²·KL"),
+    ("student_loss", lambda student, teacher, label, alpha, temperature: student_loss(student, teacher, label, alpha, temperature)
+     + (1 - alpha) * (math.log(soft_labels(student, 1)[label]) - math.log(soft_labels(student, temperature)[label])), "of the label at T = 1"),
+    ("soft_gradient", lambda student, teacher, temperature: soft_gradient(teacher, student, temperature), "softened student − softened teacher"),
+    ("soft_gradient", lambda student, teacher, temperature: [value / temperature**2 for value in soft_gradient(student, teacher, temperature)], "T · ("),
+    ("layers_to_keep", lambda layers, kept: list(range(kept)), "evenly between them"),
+    ("layers_to_keep", lambda layers, kept: [place * layers // kept for place in range(kept)], "the last as well"),
+    ("share_of_gap", lambda without, taught, teacher: sum(taught) / sum(teacher), "the mean gain over the mean gap"),
+    ("share_of_gap", lambda without, taught, teacher: float(np.mean([(b - a) / (c - a) for a, b, c in zip(without, taught, teacher)])), "shares of single rows"),
     ("absmax_scale", lambda weights, bits: max(weights) / (2 ** (bits - 1) - 1), "the largest magnitude"),
     ("absmax_scale", lambda weights, bits: max(map(abs, weights)) / 2 ** (bits - 1), "over the largest integer 2^(bits − 1) − 1 = 127"),
     ("absmax_integers", lambda weights, bits: [int(weight / absmax_scale(weights, bits)) for weight in weights], "rounded to the nearest integer"),

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helpers.statistics import Interval, mean_interval, paired_difference
+from helpers.statistics import Interval, mean_interval, paired_difference, ratio_interval
 
 SCORES = st.lists(st.floats(0, 1), min_size=2, max_size=30)
 QUICK = settings(max_examples=40)
@@ -122,3 +122,26 @@ def test_what_cannot_be_averaged_is_named(arguments, message):
 def test_unpaired_rows_are_named_with_both_lengths():
     with pytest.raises(ValueError, match="a has 2 scores, b has 3"):
         paired_difference([1, 2], [1, 2, 3])
+
+
+def test_a_ratio_is_that_of_the_means_and_its_interval_covers_it_as_often_as_it_says():
+    rng, hits = np.random.default_rng(0), 0
+    for _ in range(200):
+        below = rng.normal(2.0, 0.5, 60)
+        above = 0.3 * below + rng.normal(0, 0.4, 60)
+        found = ratio_interval(above, below, resamples=300)
+        assert found.estimate == pytest.approx(above.mean() / below.mean())
+        hits += found.low <= 0.3 <= found.high
+    assert 0.88 <= hits / 200 <= 0.99
+
+
+def test_rows_of_a_ratio_stay_together_and_another_ratio_is_subtracted():
+    below = np.linspace(1, 9, 40)
+    exact = ratio_interval(0.25 * below, below)
+    assert exact.low == pytest.approx(0.25) and exact.high == pytest.approx(0.25)       # the same in every draw
+    less = ratio_interval(0.25 * below, below, minus=(0.75 * below[::-1], below[::-1]))
+    assert less.estimate == pytest.approx(-0.5) and less.low == pytest.approx(-0.5)
+    with pytest.raises(ValueError, match=r"\[40, 39\] numbers"):
+        ratio_interval(below, below[1:])
+    with pytest.raises(ValueError, match=r"minus\[1\]\[0\] is nan"):
+        ratio_interval(below, below, minus=(below, below * np.nan))
