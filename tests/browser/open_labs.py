@@ -9,7 +9,7 @@ PATIENCE = 3000     # seconds for a whole lab; generous, since other programs ma
 AT_ONCE = 2         # labs that compute at the same time, with half of the cores each
 RESTARTED = "01_dialogue_summarization"      # the lab whose kernel is restarted in the middle of its run
 # Labs that train the same model: where none is kept, the second would write into the folder of the first while it trains.
-AFTER = {"03_ppo_detoxification": "02_full_vs_lora_finetuning", "quantization": "02_full_vs_lora_finetuning"}
+AFTER = dict.fromkeys(("03_ppo_detoxification", "distillation", "pruning", "quantization"), "02_full_vs_lora_finetuning")
 
 
 class OpenLabs:
