@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
 from helpers.plots import BLUE, SERIES, bare, colour_of, draw_levels, finished, ink
+
+LINE = 13       # points from a name to the one above it
 
 
 def plot_losses(losses: Mapping, title: str = "") -> Figure:
@@ -22,12 +25,22 @@ def plot_losses(losses: Mapping, title: str = "") -> Figure:
             axes.plot(*zip(*training), color=colour_of(name), linewidth=0.8, alpha=0.6)
         if validation:
             axes.plot(*zip(*validation), "o-", color=colour_of(name), linewidth=2)
-        if validation or training:
-            axes.annotate(name, (validation or training)[-1], xytext=(8, 0), textcoords="offset points", va="center",
-                          color=ink(colour_of(name)))
     axes.margins(x=0.12)
     axes.set_ylim(bottom=0)
-    return finished(figure, axes, "step (thin: training, dots: validation)", "loss in nats a token", title=title)
+    finished(figure, axes, "step (thin: training, dots: validation)", "loss in nats a token", title=title)
+    _name_ends(figure, axes, {name: (validation or training)[-1] for name, (training, validation) in losses.items() if validation or training})
+    return figure
+
+
+def _name_ends(figure, axes, ends):
+    """Writes each curve's name to the right of its end; where ends are close, one name above the other."""
+    figure.draw_without_rendering()     # fixes where things are
+    lowest = -math.inf
+    for name, end in sorted(ends.items(), key=lambda item: item[1][1]):
+        height = axes.transData.transform(end)[1] * 72 / figure.dpi     # in points
+        written = max(height, lowest + LINE)
+        axes.annotate(name, end, xytext=(8, written - height), textcoords="offset points", va="center", color=ink(colour_of(name)))
+        lowest = written
 
 
 def plot_series(x: Sequence[float], series: Mapping, xlabel: str, ylabel: str, level: Mapping | None = None, logarithmic: bool = True,

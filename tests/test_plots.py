@@ -1,3 +1,5 @@
+from itertools import combinations
+
 import matplotlib.pyplot as plt
 import pytest
 from matplotlib.colors import to_hex
@@ -92,6 +94,14 @@ def test_samples_are_all_counted():
     axes = plot_samples([0.1, 0.2, 0.2, 0.4], Interval(0.25, 0.2, 0.3), "ROUGE-1").axes[0]
     bars = [bar for bar in axes.patches if bar.get_height() and to_hex(bar.get_facecolor()) == PALE]
     assert sum(bar.get_height() for bar in bars) == 4 and axes.get_xlabel() == "ROUGE-1" and axes.get_ylabel() == "samples"
+
+
+
+def test_names_of_curves_that_end_alike_stand_above_each_other():
+    figure = plot_losses({name: ([], [[1, 3.0], [2, 2.5]]) for name in ("full", "lora", "prompt")})
+    figure.draw_without_rendering()
+    boxes = [note.get_window_extent() for note in figure.axes[0].texts]
+    assert len(boxes) == 3 and not any(one.overlaps(other) for one, other in combinations(boxes, 2))
 
 
 def test_loss_curves_have_a_line_each_for_training_and_validation_and_a_name():
