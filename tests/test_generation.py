@@ -40,7 +40,7 @@ def test_equals_the_library_one_prompt_at_a_time(say, tiny_model, tiny_tokenizer
 
 def test_similar_lengths_share_a_batch_padded_to_its_longest(tiny_model, tiny_tokenizer, dialogues, monkeypatch):
     shapes, stock = [], tiny_model.generate
-    monkeypatch.setattr(tiny_model, "generate", lambda **options: shapes.append(tuple(options["attention_mask"].shape)) or stock(**options))
+    monkeypatch.setattr(type(tiny_model), "generate", lambda self, **options: shapes.append(tuple(options["attention_mask"].shape)) or stock(**options))
     generate(tiny_model, tiny_tokenizer, dialogues, batch_size=2, show_progress=False, max_new_tokens=1)
     lengths = sorted((len(tiny_tokenizer(text)["input_ids"]) for text in dialogues), reverse=True)
     assert shapes == [(2, lengths[0]), (2, lengths[2]), (2, lengths[4])]
@@ -133,7 +133,7 @@ def test_interrupting_closes_the_bar_and_restores_the_model(tiny_model, tiny_tok
 
     def interrupted(*args, **options):
         raise KeyboardInterrupt
-    monkeypatch.setattr(tiny_model, "generate", interrupted)
+    monkeypatch.setattr(type(tiny_model), "generate", interrupted)
     with pytest.raises(KeyboardInterrupt):
         generate(tiny_model, tiny_tokenizer, dialogues)
     assert bars[0].disable and tiny_model.generation_config is kept     # tqdm disables a bar that is closed
@@ -167,7 +167,7 @@ def test_interrupting_closes_the_bar_and_restores_the_model(tiny_model, tiny_tok
     ({"do_sample": True, "seed": -1}, "seed=-1"),
 ])
 def test_wrong_parameters_are_named_before_anything_runs(tiny_model, tiny_tokenizer, dialogues, monkeypatch, parameters, message):
-    monkeypatch.setattr(tiny_model, "generate", None)
+    monkeypatch.setattr(type(tiny_model), "generate", None)
     with pytest.raises(GenerationError, match=message):
         generate(tiny_model, tiny_tokenizer, dialogues, show_progress=False, **parameters)
 
