@@ -11,6 +11,7 @@ from torchao.quantization import Int4Tensor
 from torchao.utils import TorchAOBaseTensor
 
 from helpers.compressed import WEIGHTS, CompressedError, file_bytes, load_compressed, save_compressed, weight_files
+from helpers.cpu import prepare_for_cpu
 from helpers.generation import generate
 from helpers.methods import adapt, lora
 from helpers.models import head_is_tied
@@ -38,7 +39,8 @@ def test_a_loaded_model_is_the_saved_one_bit_for_bit(tiny_tokenizer, dialogues, 
     tokenizer, loaded = load_compressed(folder)
     assert bits_of(loaded) == bits_of(model) and head_is_tied(loaded) == head_is_tied(model)
     assert {path.suffix for path in folder.iterdir()} <= {".json", ".safetensors", ".model"}
-    said = [generate(each, tokenizer, dialogues, max_new_tokens=8, show_progress=False) for each in (model, loaded)]
+    same_way = (prepare_for_cpu(model), loaded)     # another order of sums can tip the scales where random weights leave two tokens nearly equal
+    said = [generate(each, tokenizer, dialogues, max_new_tokens=8, show_progress=False) for each in same_way]
     assert said[0] == said[1]
 
 
