@@ -10,7 +10,6 @@ from helpers.generation import generate
 from helpers.methods import adapt, qat
 from helpers.models import head_is_tied
 from helpers.nf4 import nf4
-from helpers.pairs import Collator
 from helpers.quantization import relative_error
 from helpers.quantized import (
     SCHEMES,
@@ -25,7 +24,7 @@ from helpers.quantized import (
 from helpers.runs import fingerprint
 from helpers.training import load_run, train
 from tests.quantization_cases import wide_model
-from tests.training_cases import tiny_pairs, tiny_settings
+from tests.training_cases import logits, tiny_batch, tiny_pairs, tiny_settings
 
 ON_ANY_CPU = [scheme for name, scheme in SCHEMES.items() if "GPU" not in name]
 
@@ -37,12 +36,7 @@ def model(tiny_tokenizer):
 
 @pytest.fixture(scope="module")
 def batch(tiny_tokenizer):
-    return Collator(tiny_tokenizer.pad_token_id)(list(tiny_pairs(tiny_tokenizer)))
-
-
-def logits(model, batch):
-    with torch.no_grad():
-        return model(**batch).logits
+    return tiny_batch(tiny_tokenizer)
 
 
 @pytest.mark.parametrize("make", [*(lambda model, scheme=scheme: quantized(model, scheme) for scheme in ON_ANY_CPU), nf4, with_int8_embeddings],

@@ -12,7 +12,7 @@ from helpers.pairs import Collator
 from helpers.runs import fingerprint
 from helpers.structured import CROSS, FEED_FORWARD, SELF, gradient_importance, magnitudes, smaller, units
 from tests.quantization_cases import wide_model
-from tests.training_cases import tiny_pairs
+from tests.training_cases import logits, tiny_batch, tiny_pairs
 
 
 @pytest.fixture(scope="module")
@@ -26,12 +26,7 @@ def model(tiny_tokenizer):
 
 @pytest.fixture(scope="module")
 def batch(tiny_tokenizer):
-    return Collator(tiny_tokenizer.pad_token_id)(list(tiny_pairs(tiny_tokenizer)))
-
-
-def logits(model, batch):
-    with torch.no_grad():
-        return model(**batch).logits
+    return tiny_batch(tiny_tokenizer)
 
 
 def switched_off(model, off):

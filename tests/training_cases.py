@@ -8,7 +8,7 @@ import sys
 import torch
 
 from helpers.methods import ATTENTION, full, lora
-from helpers.pairs import encode_pairs
+from helpers.pairs import Collator, encode_pairs
 from helpers.settings import load_settings
 from helpers.training import train
 from tests.conftest import DIALOGUES, SUMMARIES
@@ -34,6 +34,17 @@ def with_dropout(model, share=0.1):
 def tiny_pairs(tokenizer, turn=1):
     """Each dialogue with the summary of another one: something new to learn."""
     return encode_pairs(DIALOGUES, SUMMARIES[turn:] + SUMMARIES[:turn], tokenizer, 128, 64)
+
+
+def tiny_batch(tokenizer):
+    """Those pairs as one batch."""
+    return Collator(tokenizer.pad_token_id)(list(tiny_pairs(tokenizer)))
+
+
+def logits(model, batch):
+    """(B, T, V), without gradients."""
+    with torch.no_grad():
+        return model(**batch).logits
 
 
 def tiny_run(model, tokenizer, folder, method="lora", **options):
