@@ -25,14 +25,13 @@ from helpers.generation import generate
 from helpers.methods import Method, distilled, full
 from helpers.models import count_parameters, load_seq2seq
 from helpers.pairs import encode_pairs, summary_pairs
-from helpers.runs import fingerprint
+from helpers.runs import KEPT, fingerprint
 from helpers.sensitivity import pair_losses
 from helpers.settings import load_settings, seed_everything
 from helpers.sweeps import RESULTS, SEEDS, Results, command_line, each_once
 from helpers.training import train
 
 FOLDER, COMMAND = RESULTS / "distillation", "python -m helpers.distillation_sweep"
-KEPT = RESULTS.parent / "runs" / "kept"         # lab 2's fine-tuned model, where it was trained already
 TEMPERATURES, MIXTURES = (1.0, 2.0, 4.0, 8.0), (0.0, 0.25, 0.5, 0.75, 1.0)
 ALPHA, TEMPERATURE, RATE = 0.5, 1.0, 2e-3       # where a sweep does not vary them; chosen by the validation loss of the first seed: the rate among RATES, T of 1 and 2
 RATES = (1e-3, 2e-3, 4e-3)

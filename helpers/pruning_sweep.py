@@ -20,14 +20,14 @@ from helpers.methods import full, lora, sparse
 from helpers.models import count_parameters, load_seq2seq
 from helpers.pairs import encode_pairs, summary_pairs
 from helpers.pruning import input_norms, pruned, two_of_four, wanda, zeros
-from helpers.runs import fingerprint
+from helpers.runs import KEPT, fingerprint
 from helpers.sensitivity import pair_losses
 from helpers.settings import load_settings, seed_everything
 from helpers.structured import gradient_importance, magnitudes, smaller
 from helpers.sweeps import RESULTS, SEEDS, Results, command_line, each_once
 from helpers.training import train
 
-FOLDER, COMMAND, KEPT = RESULTS / "pruning", "python -m helpers.pruning_sweep", RESULTS.parent / "runs" / "kept"
+FOLDER, COMMAND = RESULTS / "pruning", "python -m helpers.pruning_sweep"
 SPARSITIES = (0.1, 0.3, 0.5, 0.7, 0.9)
 STRUCTURED = (("neurons", 0.5), ("neurons gradient", 0.25), ("neurons gradient", 0.5), ("neurons gradient", 0.75), ("heads gradient", 0.25), ("heads gradient", 0.5))
 CALIBRATION, ROWS, STEPS = 64, 100, 40      # training pairs that are looked at; test dialogues; steps of recovery, between a seventh and an eighth of the fine-tuning's

@@ -19,14 +19,13 @@ from helpers.methods import Method, full, lora, qat
 from helpers.nf4 import nf4
 from helpers.pairs import summary_pairs
 from helpers.quantized import converted, low_bits, quantized
-from helpers.runs import fingerprint
+from helpers.runs import KEPT, fingerprint
 from helpers.sensitivity import pair_losses
 from helpers.settings import load_settings, seed_everything
 from helpers.sweeps import RESULTS, SEEDS, Results, command_line
 from helpers.training import train
 
 FOLDER, COMMAND = RESULTS / "quantization", "python -m helpers.quantization_sweep"
-KEPT = RESULTS.parent / "runs" / "kept"     # where the labs keep finished runs, the fine-tuned model among them
 SHARE = 8       # of the steps of a fine-tuning, one in so many
 SUMMARIES = 100     # of test dialogues are written and scored; the loss, which takes no writing, is measured on all
 RATES = {4: 5e-5, 3: 2e-4, 2: 1e-3}     # bits -> learning rate: the more is broken, the more there is to repair; at 4 bits 2e-4 did harm

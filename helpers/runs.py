@@ -9,6 +9,8 @@ from pathlib import Path
 
 import torch
 
+RUNS = Path(__file__).resolve().parent.parent / "labs" / "runs"     # what labs train and keep, wherever a notebook lies or was started
+KEPT = RUNS / "kept"        # what is finished, lab 2's fine-tuned model among it; "again" beside it is what `retrain` trains
 RECORD, SEAL = "record.json", "seal.json"
 
 

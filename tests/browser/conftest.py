@@ -65,11 +65,16 @@ def others_go_on(request):
 
 
 def chosen():
-    """The numbered labs and the extra that has widgets of its own; with KIT_BROWSER=all every extra (they add minutes each)."""
+    """The numbered labs and the extra that has widgets of its own; "all" adds the other extras (minutes each); names, commas between, ask for those alone."""
+    asked = os.environ.get("KIT_BROWSER", "")
     numbered = sorted(path.stem for path in (HERE.parents[1] / "labs").glob("[0-9]*.ipynb"))
     extras = sorted(path.stem for path in (HERE.parents[1] / "labs" / "extras").glob("*.ipynb"))
-    first, last = numbered[:2], numbered[2:]      # lab 3 waits for lab 2, the extra does not
-    return first + [name for name in extras if os.environ.get("KIT_BROWSER") == "all" or name == "human_feedback"] + last
+    order = [*numbered[:2], *extras, *numbered[2:]]      # lab 3 waits for lab 2, the extras need not
+    if asked in ("", "all"):
+        return [name for name in order if asked or name in (*numbered, "human_feedback")]
+    if unknown := set(asked.split(",")).difference(order):
+        raise pytest.UsageError(f"KIT_BROWSER: no lab is called {', '.join(sorted(unknown))}; choose all, or from {', '.join(order)}")
+    return [name for name in order if name in asked.split(",")]
 
 
 @pytest.fixture(scope="session", params=chosen())
