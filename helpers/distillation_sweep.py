@@ -36,7 +36,7 @@ TEMPERATURES, MIXTURES = (1.0, 2.0, 4.0, 8.0), (0.0, 0.25, 0.5, 0.75, 1.0)
 ALPHA, TEMPERATURE, RATE = 0.5, 1.0, 2e-3       # where a sweep does not vary them; chosen by the validation loss of the first seed: the rate among RATES, T of 1 and 2
 RATES = (1e-3, 2e-3, 4e-3)
 MOST, FEW = 2500, 300                           # training dialogues
-STEPS, EVALUATIONS = 200, 2                     # of every student
+STEPS, LONG, PAUSE = 200, 800, 100              # of every student, and of those that are trained longer; steps between validations
 CLASS_TEACHER = {"steps": 200, "learning_rate": 2e-3}
 CLASS_STEPS, CLASS_TEMPERATURE, CLASS_RATE = 100, 2.0, 2e-3     # of its students; the rate as above
 
@@ -48,18 +48,20 @@ class Point:
     Attributes:
         method: `full` (no soft labels) or `distilled`. rows: training dialogues.
         texts: what its hard labels are: "references", or the "teacher"'s own summaries (sequence-level).
+        steps: of its training.
     """
     method: Method
     seed: int
     rows: int = MOST
     texts: str = "references"
+    steps: int = STEPS
 
     @property
     def name(self) -> str:
         """What its file is called."""
         options = self.method.options
         mixture = f"-a{options['alpha']:g}-t{options['temperature']:g}" if options else ""
-        return f"{self.method.kind}{mixture}-lr{self.method.learning_rate:g}-{self.texts}-n{self.rows}-s{self.seed}"
+        return f"{self.method.kind}{mixture}-lr{self.method.learning_rate:g}-{self.texts}-n{self.rows}{f'-k{self.steps}' if self.steps != STEPS else ''}-s{self.seed}"
 
 
 @dataclass(frozen=True)
@@ -89,8 +91,9 @@ def sweeps() -> dict[str, list]:
         "temperatures": [(student(0), MOST, "references"), *((student(ALPHA, temperature), MOST, "references") for temperature in TEMPERATURES)],
         "mixtures": [(student(alpha), MOST, "references") for alpha in MIXTURES],
         "texts": [(student(0), MOST, "teacher")],
-        "few": [(student(alpha), FEW, "references") for alpha in (0, ALPHA)]}
-    found = {name: [Point(method, seed, rows, texts) for seed in SEEDS for method, rows, texts in points] for name, points in chosen.items()}
+        "few": [(student(alpha), FEW, "references") for alpha in (0, ALPHA)],
+        "long": [(student(0), MOST, "references", LONG), (student(ALPHA), MOST, "references", LONG), (student(0), MOST, "teacher", LONG)]}
+    found = {name: [Point(method, seed, *rest) for seed in SEEDS for method, *rest in points] for name, points in chosen.items()}
     found["rates"] = [Point(full(rate), SEEDS[0]) for rate in RATES]
     found["classifiers"] = [ClassifierPoint(0.0, SEEDS[0], FEW, rate=rate) for rate in RATES]
     found["classifiers"] += [ClassifierPoint(alpha, seed, rows) for rows in (FEW, MOST) for seed in SEEDS for alpha in (0.0, ALPHA)]
@@ -184,7 +187,7 @@ class Bench:
         settings = replace(self.settings, seed=point.seed)
         seed_everything(settings)
         run = train(self.student, self.tokenizer, self.encode(*self.completions(point)), self.validation, point.method, settings, folder,
-                    name=point.name, steps=STEPS, evaluations=EVALUATIONS, teacher=self.answers(point.texts) if point.method.kind == "distilled" else None)
+                    name=point.name, steps=point.steps, evaluations=point.steps // PAUSE, teacher=self.answers(point.texts) if point.method.kind == "distilled" else None)
         found = {"point": asdict(point), "record": asdict(run.record)} | self.scores(run.model, point.name)
         shutil.rmtree(run.folder)
         return found

@@ -47,6 +47,7 @@ def test_every_point_has_a_name_of_its_own():
     assert len(set(names)) == len(names)
     assert {name[-2:] for name in names} == {"s1", "s2", "s3"}
     assert Point(distilled(0.5, 4.0, 2e-3), 2, 300).name == "distilled-a0.5-t4-lr0.002-references-n300-s2"
+    assert Point(full(2e-3), 1, steps=800).name == "full-lr0.002-references-n2500-k800-s1"
     assert Point(full(2e-3), 1, texts="teacher").name == "full-lr0.002-teacher-n2500-s1"
     assert ClassifierPoint(0.5, 3, 100).name == "classifier-a0.5-t2-lr0.002-n100-s3"
 
