@@ -110,4 +110,4 @@ def set_up(kit: Path):
     install_missing(needed)
     print("\n".join([*report(needed, before, versions()), profile_line()]))
     if kit.resolve() not in (Path.cwd().resolve(), *Path.cwd().resolve().parents):
-        os.chdir(kit / "labs")      # what a lab keeps, it keeps in the folder runs beside it
+        os.chdir(kit / "labs")      # run again, the set-up cell finds the kit above this folder

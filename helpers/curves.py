@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 
-from helpers.plots import BLUE, SERIES, bare, colour_of, draw_levels, finished, ink
+from helpers.palette import BLUE, SERIES, colour_of, ink
+from helpers.plots import bare, draw_levels, finished
 
 LINE = 13       # points from a name to the one above it
 

@@ -8,7 +8,8 @@ import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from helpers.plots import bare, colour_of, ink, label_apart, literally
+from helpers.palette import colour_of, ink
+from helpers.plots import bare, label_apart, literally
 
 MARKERS = ("o", "s", "^", "D")      # of one group after the other
 STEPS = (1, 1.5, 2, 3, 5, 7)        # of a logarithmic axis: prices rarely span powers of ten

@@ -9,6 +9,7 @@ import nbformat
 import pytest
 
 from helpers.exercises import solves
+from helpers.runs import RUNS
 
 ROOT = Path(__file__).resolve().parent.parent
 LABS = sorted((ROOT / "labs").glob("**/*.ipynb"))
@@ -53,6 +54,12 @@ def defined(source):
 
 def test_there_are_labs():
     assert LABS
+
+
+@in_every_lab
+def test_trainings_are_kept_in_one_folder_wherever_the_lab_was_started(lab):
+    assert RUNS == ROOT / "labs" / "runs"
+    assert not [cell.source for cell in cells_of(lab) if cell.cell_type == "code" and re.search(r"""["'](\./)?runs\b""", cell.source)]
 
 
 @in_every_lab

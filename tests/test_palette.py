@@ -7,7 +7,20 @@ import pytest
 from matplotlib.colors import to_rgb
 
 from helpers import plots, show
-from helpers.plots import ALIGNMENT, COLOURS, COMPRESSION, METHODS, PALE, SERIES, ink, luminance
+from helpers.palette import (
+    ALIGNMENT,
+    BLUE,
+    COLOURS,
+    COMPRESSION,
+    DISTILLATION,
+    METHODS,
+    PALE,
+    PRUNING,
+    RED,
+    SERIES,
+    ink,
+    luminance,
+)
 
 DARK = "#111111"     # behind the outputs in JupyterLab's dark theme
 # What each kind of colour-blindness makes of linear RGB: Machado, Oliveira and Fernandes 2009, table 1, severity 1.
@@ -18,7 +31,8 @@ VISIONS = {"normal": np.eye(3),
 XYZ = np.array([[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721750], [0.0193339, 0.1191920, 0.9503041]])    # of linear sRGB
 # Groups of names that one figure can hold; `ALIGNMENT` has several figures with two things each.
 TOGETHER = {"prompting": set(COLOURS.values()), "methods": set(METHODS.values()) | {COLOURS["zero-shot"]}, "series": set(SERIES),
-            "compression": set(COMPRESSION.values()), "alignment": set(ALIGNMENT.values()), "bars": {PALE, plots.BLUE, plots.RED}}
+            "compression": set(COMPRESSION.values()), "alignment": set(ALIGNMENT.values()), "bars": {PALE, BLUE, RED},
+            "pruning": set(PRUNING.values()), "distillation": set(DISTILLATION.values())}
 EVERY = sorted(set().union(*TOGETHER.values()) - {PALE})
 
 

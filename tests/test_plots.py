@@ -5,12 +5,8 @@ import pytest
 from matplotlib.colors import to_hex
 
 from helpers.curves import plot_lines, plot_losses, plot_metrics, plot_series
+from helpers.palette import COLOURS, GREY, METHODS, PALE, colour_of
 from helpers.plots import (
-    COLOURS,
-    GREY,
-    METHODS,
-    PALE,
-    colour_of,
     plot_against,
     plot_grid,
     plot_intervals,
