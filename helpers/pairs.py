@@ -20,11 +20,11 @@ def summary_pairs(rows: Sequence, template: str = "conversation") -> tuple[list[
 
 
 def encode_pairs(prompts: Sequence[str], completions: Sequence[str], tokenizer, max_prompt_tokens: int,
-                 max_completion_tokens: int) -> Dataset:
+                 max_completion_tokens: int | None) -> Dataset:
     """The pairs as token ids, end tokens included: columns input_ids and labels, lists of different length.
 
     Args:
-        prompts, completions: N texts each; limits: in tokens. Nothing is cut.
+        prompts, completions: N texts each; limits: in tokens, None for completions of any length. Nothing is cut.
     Raises:
         ValueError: no pairs, unequal numbers, an empty text, or one longer than its limit; the message names its index.
     """
@@ -37,7 +37,7 @@ def encode_pairs(prompts: Sequence[str], completions: Sequence[str], tokenizer, 
                 raise ValueError(f"{name}[{index}]: {text!r} is empty; leave such pairs out")
         columns[name] = tokenizer(list(texts), truncation=False, verbose=False)["input_ids"]
         for index, ids in enumerate(columns[name]):
-            if len(ids) > limit:
+            if limit is not None and len(ids) > limit:
                 raise ValueError(f"{name}[{index}] has {len(ids)} tokens, the limit is {limit}; leave the pair out, or raise "
                                  f"max_{name[:-1]}_tokens")
     return Dataset.from_dict({"input_ids": columns["prompts"], "labels": columns["completions"]})

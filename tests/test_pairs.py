@@ -23,6 +23,10 @@ def test_pairs_that_cannot_be_trained_on_are_named(tiny_tokenizer, prompts, comp
         encode_pairs(prompts, completions, tiny_tokenizer, 128, 64)
 
 
+def test_completions_that_are_only_measured_may_have_any_length(tiny_tokenizer):
+    assert len(encode_pairs(["a"], ["b " * 70], tiny_tokenizer, 128, None)["labels"][0]) > 64
+
+
 @given(lengths=st.lists(st.tuples(st.integers(1, 30), st.integers(1, 12)), min_size=1, max_size=6))
 def test_padding_is_masked_everywhere(lengths):
     features = [{"input_ids": [7] * prompt, "labels": [9] * completion} for prompt, completion in lengths]
