@@ -29,18 +29,18 @@ def plot_losses(losses: Mapping, title: str = "") -> Figure:
     axes.margins(x=0.12)
     axes.set_ylim(bottom=0)
     finished(figure, axes, "step (thin: training, dots: validation)", "loss in nats a token", title=title)
-    _name_ends(figure, axes, {name: (validation or training)[-1] for name, (training, validation) in losses.items() if validation or training})
+    _name_curves(figure, axes, {name: (validation or training)[-1] for name, (training, validation) in losses.items() if validation or training})
     return figure
 
 
-def _name_ends(figure, axes, ends):
-    """Writes each curve's name to the right of its end; where ends are close, one name above the other."""
+def _name_curves(figure, axes, places, colours=None):
+    """Writes each curve's name to the right of one of its places; where places are close, one name above the other. colours: name -> its colour, where it has none of its own."""
     figure.draw_without_rendering()     # fixes where things are
     lowest = -math.inf
-    for name, end in sorted(ends.items(), key=lambda item: item[1][1]):
-        height = axes.transData.transform(end)[1] * 72 / figure.dpi     # in points
+    for name, place in sorted(places.items(), key=lambda item: item[1][1]):
+        height = axes.transData.transform(place)[1] * 72 / figure.dpi     # in points
         written = max(height, lowest + LINE)
-        axes.annotate(name, end, xytext=(8, written - height), textcoords="offset points", va="center", color=ink(colour_of(name)))
+        axes.annotate(name, place, xytext=(8, written - height), textcoords="offset points", va="center", color=ink(colours[name] if colours else colour_of(name)))
         lowest = written
 
 
@@ -58,14 +58,15 @@ def plot_series(x: Sequence[float], series: Mapping, xlabel: str, ylabel: str, l
         colour = colour_of(name)
         axes.plot(x, [interval.estimate for interval in intervals], "o-", color=colour)
         axes.fill_between(x, [interval.low for interval in intervals], [interval.high for interval in intervals], color=colour, alpha=0.2)
-        axes.annotate(name, (x[named_at], intervals[named_at].estimate), xytext=(8, 0), textcoords="offset points", va="center", color=ink(colour))
     draw_levels(axes, level)
     if logarithmic:
         axes.set_xscale("log")
     axes.set_xticks(list(x), [f"{place:,}" for place in x])
     axes.minorticks_off()
     axes.margins(x=0.14)
-    return finished(figure, axes, xlabel, ylabel)
+    finished(figure, axes, xlabel, ylabel)
+    _name_curves(figure, axes, {name: (x[named_at], intervals[named_at].estimate) for name, intervals in series.items()})
+    return figure
 
 
 def plot_lines(x: Sequence[float], series: Mapping, xlabel: str, ylabel: str) -> Figure:
@@ -75,13 +76,15 @@ def plot_lines(x: Sequence[float], series: Mapping, xlabel: str, ylabel: str) ->
         x: places, in the order in which they are drawn; series: name -> list of numbers above 0, one for each place.
     """
     figure, axes = plt.subplots(figsize=(7.5, 3.4), layout="constrained")
-    for (name, values), colour in zip(series.items(), SERIES):
-        axes.plot(range(len(x)), values, "o-", color=colour)
-        axes.annotate(name, (len(x) - 1, values[-1]), xytext=(8, 0), textcoords="offset points", va="center", color=ink(colour))
+    colours = dict(zip(series, SERIES))
+    for name, values in series.items():
+        axes.plot(range(len(x)), values, "o-", color=colours[name])
     axes.set_yscale("log")
     axes.set_xticks(range(len(x)), [str(place) for place in x])
     axes.margins(x=0.2)
-    return finished(figure, axes, xlabel, ylabel)
+    finished(figure, axes, xlabel, ylabel)
+    _name_curves(figure, axes, {name: (len(x) - 1, values[-1]) for name, values in series.items()}, colours)
+    return figure
 
 
 def plot_metrics(history: Sequence[Mapping], columns: int = 4) -> Figure:

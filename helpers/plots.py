@@ -151,19 +151,20 @@ def plot_tradeoff(points: Mapping, xlabel: str, ylabel: str, lines: Mapping | No
 
 
 def label_apart(figure, axes, places: Mapping, labels: Mapping | None = None):
-    """Writes each name beside its dot, on the first side where it covers no dot and no other name.
+    """Writes each name beside its dot, on the first side where it covers no dot, no other name and no axis.
 
     Args:
         places: name -> (x, y); labels: name -> what is written instead of it.
     """
     figure.draw_without_rendering()     # fixes where things are
     dots = [Bbox.from_bounds(*(axes.transData.transform(place) - 4), 8, 8) for place in places.values()]
-    taken, sides = list(dots), [(side * 7, height, "left" if side > 0 else "right") for height in (3, -9, 13, -19, 23) for side in (1, -1)]
+    taken, sides = list(dots), [(side * 7, height, "left" if side > 0 else "right") for height in (3, -9, 13, -19, 23, 33) for side in (1, -1)][:-1]
     for (name, place), dot in zip(places.items(), dots):
         for dx, dy, align in sides:
             note = axes.annotate((labels or {}).get(name, name), place, xytext=(dx, dy), textcoords="offset points", fontsize=8, color=ink(colour_of(name)), ha=align)
             box = note.get_window_extent()
-            if not any(box.overlaps(other) for other in taken if other is not dot) or (dx, dy, align) == sides[-1]:
+            free = box.x0 > axes.bbox.x0 and not any(box.overlaps(other) for other in taken if other is not dot)
+            if free or (dx, dy, align) == sides[-1]:
                 break
             note.remove()
         taken.append(box)
