@@ -109,7 +109,7 @@ def test_the_kept_results_are_of_the_shipped_model_and_one_teacher(kept):
     for point in points():
         if isinstance(point, Point):
             record = kept[point.name]["record"]
-            assert (record["settings"]["seed"], record["settings"]["steps"], record["settings"]["batch_size"]) == (point.seed, STEPS, settings.batch_size), point.name
+            assert (record["settings"]["seed"], record["settings"]["steps"], record["settings"]["batch_size"]) == (point.seed, point.steps, settings.batch_size), point.name
             assert record["method"]["options"] == dict(point.method.options), point.name
             assert record["settings"].get("teacher", kept["base"]["teacher"]) == kept["base"]["teacher"], point.name
             assert record["total"] == kept["base"]["student_parameters"], point.name
