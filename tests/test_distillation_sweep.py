@@ -8,7 +8,6 @@ from helpers.distillation_sweep import (
     FOLDER,
     RATE,
     SEEDS,
-    STEPS,
     Bench,
     ClassifierPoint,
     Point,
