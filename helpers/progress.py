@@ -7,6 +7,7 @@ from tqdm.auto import tqdm
 from tqdm.notebook import tqdm_notebook
 from transformers.utils import logging as hf_logging
 
+VIEW = "application/vnd.jupyter.widget-view+json"
 UPDATES = 200   # of a bar in its whole life: a reader of a notebook's messages keeps about a thousand of a cell, and drops the rest
 
 
@@ -20,7 +21,8 @@ class Bar(tqdm):
         super().__init__(*arguments, **options, **({"display": False} if as_widget else {}))
         if as_widget and not self.disable:
             self.handle = DisplayHandle()
-            self.handle.display(self.container)
+            # Not the container itself: ipywidgets 7, which Colab has, would show it in an output that no handle reaches.
+            self.handle.display({VIEW: {"version_major": 2, "version_minor": 0, "model_id": self.container.model_id}, "text/plain": ""}, raw=True)
 
     def close(self):
         """Ends the bar; one that stays visible keeps its output."""
