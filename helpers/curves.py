@@ -34,7 +34,11 @@ def plot_losses(losses: Mapping, title: str = "") -> Figure:
 
 
 def _name_curves(figure, axes, places, colours=None):
-    """Writes each curve's name to the right of one of its places; where places are close, one name above the other. colours: name -> its colour, where it has none of its own."""
+    """Writes each curve's name to the right of its place; where places are close, one name above the other.
+
+    Args:
+        places: name -> (x, y); colours: name -> colour, where names have none of their own.
+    """
     figure.draw_without_rendering()     # fixes where things are
     lowest = -math.inf
     for name, place in sorted(places.items(), key=lambda item: item[1][1]):

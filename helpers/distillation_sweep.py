@@ -61,7 +61,8 @@ class Point:
         """What its file is called."""
         options = self.method.options
         mixture = f"-a{options['alpha']:g}-t{options['temperature']:g}" if options else ""
-        return f"{self.method.kind}{mixture}-lr{self.method.learning_rate:g}-{self.texts}-n{self.rows}{f'-k{self.steps}' if self.steps != STEPS else ''}-s{self.seed}"
+        length = f"-k{self.steps}" if self.steps != STEPS else ""
+        return f"{self.method.kind}{mixture}-lr{self.method.learning_rate:g}-{self.texts}-n{self.rows}{length}-s{self.seed}"
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,9 @@ from nbconvert.preprocessors.sanitize import SanitizeHTML
 from nbformat import from_dict
 from nbformat.v4 import new_output
 
-VIEW, STATE = "application/vnd.jupyter.widget-view+json", "application/vnd.jupyter.widget-state+json"
+from helpers.progress import VIEW
+
+STATE = "application/vnd.jupyter.widget-state+json"
 # What a page may do: show itself. Should a script ever get into one, browsers do not run it, nor fetch or send anything.
 POLICY = ('<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; img-src \'self\' file: data:; '
           'style-src \'unsafe-inline\'; font-src data:; base-uri \'none\'; form-action \'none\'">')

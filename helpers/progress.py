@@ -7,7 +7,7 @@ from tqdm.auto import tqdm
 from tqdm.notebook import tqdm_notebook
 from transformers.utils import logging as hf_logging
 
-VIEW = "application/vnd.jupyter.widget-view+json"
+VIEW = "application/vnd.jupyter.widget-view+json"       # how a notebook file names the output in which a widget is shown
 UPDATES = 200   # of a bar in its whole life: a reader of a notebook's messages keeps about a thousand of a cell, and drops the rest
 
 

@@ -92,7 +92,6 @@ def test_samples_are_all_counted():
     assert sum(bar.get_height() for bar in bars) == 4 and axes.get_xlabel() == "ROUGE-1" and axes.get_ylabel() == "samples"
 
 
-
 NAMES = ("full", "lora", "prompt")
 
 

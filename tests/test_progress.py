@@ -6,8 +6,7 @@ import pytest
 from nbclient import NotebookClient
 from nbformat.v4 import new_code_cell, new_notebook
 
-from helpers.pages import VIEW
-from helpers.progress import UPDATES, progress
+from helpers.progress import UPDATES, VIEW, progress
 from helpers.running import ENCRYPTED, ThisPython
 
 
