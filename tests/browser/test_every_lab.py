@@ -69,13 +69,14 @@ def test_every_control_has_a_name(lab):
     controls = lab.page.locator(".jp-NotebookPanel .jp-OutputArea-output").locator(CONTROLS)
     assert controls.count()
     for control in controls.all():
-        control.scroll_into_view_if_needed()     # what is far away is not in the accessibility tree
-        name = control.evaluate(NAME)
+        control.scroll_into_view_if_needed()
+        named = control
         if "noUi-handle" in (control.get_attribute("class") or ""):      # ipywidgets gives it none: the field beside it has one
-            field = control.locator("xpath=ancestor::*[contains(@class, 'widget-hbox')][1]").locator("input")
-            assert field.evaluate(NAME) and float(field.input_value()) == pytest.approx(float(control.get_attribute("aria-valuetext")))
-        else:
-            assert name.strip(), control.evaluate("control => control.outerHTML")
+            named = control.locator("xpath=ancestor::*[contains(@class, 'widget-hbox')][1]").locator("input")
+            assert float(named.input_value()) == pytest.approx(float(control.get_attribute("aria-valuetext")))
+        html = named.evaluate("control => control.outerHTML")
+        # What was far away comes into the accessibility tree with the first frame that is drawn after scrolling, not at once.
+        lab.wait(lambda named=named: named.evaluate(NAME).strip(), 10, f"the name of {html}", pause=0.05)
 
 
 def test_every_control_is_reached_by_keyboard(lab):
