@@ -16,7 +16,7 @@ from helpers.policy import Policy, encode_for_policy
 from helpers.ppo import adapted_kl_coef, annealed, sequence_kl
 from helpers.ppo_checkpoints import resume, save_checkpoint
 from helpers.ppo_updates import Experience, PPOConfig, PPOError, make_experience, update
-from helpers.progress import progress
+from helpers.progress import Sparing, progress
 from helpers.runs import fingerprint
 
 logger = logging.getLogger(__name__)
@@ -128,11 +128,12 @@ class PPOTrainer:
         """Goes on to `steps` steps in all, from the last whole checkpoint if there is one.
 
         Args:
-            listener: called with the history, a list of dicts of `METRICS`, after every step.
+            listener: called with the history, a list of dicts of `METRICS`, after a step, and at the end; where it is slow, not after
+                every step, so that it takes little of the time (`helpers.progress.Sparing`).
         Raises:
             PPOError: the loss or a score is not a number. KeyboardInterrupt: on Ctrl-C; the same call goes on from the last checkpoint.
         """
-        stopped = ""
+        stopped, told = "", Sparing(listener)
         with progress(total=steps, desc="ppo", unit="step", disable=not show_progress) as bar:
             for sentence in resume(self):
                 logger.warning(sentence)
@@ -143,10 +144,10 @@ class PPOTrainer:
                 self.history.append(metrics := self.step())
                 bar.update(1)
                 bar.set_postfix({name: f"{metrics[name]:.3f}" for name in ("score", "kl", "entropy")}, refresh=False)
-                if listener:
-                    listener(self.history)
+                told(self.history)
                 if self.config.max_kl is not None and metrics["kl"] > self.config.max_kl:
                     stopped = f"KL {metrics['kl']:.1f} nats above max_kl, {self.config.max_kl:g}, at step {len(self.history)}"
                 if self.folder is not None and (len(self.history) % save_every == 0 or len(self.history) == steps or stopped):
                     save_checkpoint(self)
+            told.finish()
         return Reinforced(self.policy, self.history, stopped)

@@ -1,5 +1,7 @@
-"""Progress bars: one place that decides how they look in a notebook, in a terminal and in a log file."""
+"""Progress: bars that look right in a notebook, in a terminal and in a log file, and listeners that take little of a training's time."""
 
+import math
+import time
 from contextlib import contextmanager
 
 from IPython.display import DisplayHandle
@@ -9,6 +11,7 @@ from transformers.utils import logging as hf_logging
 
 VIEW = "application/vnd.jupyter.widget-view+json"       # how a notebook file names the output in which a widget is shown
 UPDATES = 200   # of a bar in its whole life: a reader of a notebook's messages keeps about a thousand of a cell, and drops the rest
+SHARE = 0.05    # of a training's time, for its listener at most: to draw a picture takes longer than a step of a small model
 
 
 class Bar(tqdm):
@@ -41,6 +44,32 @@ def progress(items=None, **options):
     total = options.get("total") or (len(items) if hasattr(items, "__len__") else 0)
     defaults = {"leave": False, "mininterval": 0.5, "miniters": max(1, -(-total // UPDATES)), "maxinterval": 60}
     return Bar(items, dynamic_ncols=True, **defaults | options)
+
+
+class Sparing:
+    """Calls a listener so rarely that it takes at most `SHARE` of the time. What it has missed it hears at `finish`, if that was the newest.
+
+    Args:
+        listener: called with whatever this is called with, or None; clock: gives seconds.
+    """
+
+    def __init__(self, listener, clock=time.perf_counter):
+        self.listener, self.clock = listener, clock
+        self.next, self.missed = -math.inf, None
+
+    def __call__(self, *numbers):
+        if self.listener is not None:
+            self.missed = numbers
+            if self.clock() >= self.next:
+                self.finish()
+
+    def finish(self):
+        """Calls the listener with the newest numbers, unless it has heard them."""
+        if self.missed is not None:
+            started, numbers, self.missed = self.clock(), self.missed, None
+            self.listener(*numbers)
+            ended = self.clock()
+            self.next = ended + (ended - started) * (1 / SHARE - 1)
 
 
 @contextmanager

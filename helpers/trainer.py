@@ -17,6 +17,7 @@ from transformers import (
 
 from helpers.distillation import distillation_loss
 from helpers.pairs import Collator, SimilarLengths
+from helpers.progress import Sparing
 from helpers.runs import seal
 
 EXPLODED = 3        # times the loss of a model that guesses all tokens alike
@@ -30,7 +31,7 @@ class Watch(TrainerCallback):
     """Seals checkpoints, measures, moves the progress bar and tells a listener about the losses."""
 
     def __init__(self, bar, listener, before):
-        self.bar, self.listener = bar, listener
+        self.bar, self.listener = bar, Sparing(listener)
         self.before, self.start = before, time.perf_counter()
         self.optimizer_bytes = self.gradient_bytes = 0
 
@@ -51,8 +52,10 @@ class Watch(TrainerCallback):
         shown = {short: f"{logs[name]:.3f}" for name, short in (("loss", "loss"), ("eval_loss", "validation")) if name in logs}
         if shown:
             self.bar.set_postfix(shown | {"tokens/s": f"{self.trainer.tokens / self.seconds():,.0f}"}, refresh=False)
-            if self.listener:
-                self.listener(losses(state.log_history, "loss"), losses(state.log_history, "eval_loss"))
+            self.listener(losses(state.log_history, "loss"), losses(state.log_history, "eval_loss"))
+
+    def on_train_end(self, args, state, control, **_):
+        self.listener.finish()
 
     def on_save(self, args, state, control, **_):
         seal(Path(args.output_dir) / f"checkpoint-{state.global_step}", seconds=self.seconds(), tokens=self.trainer.tokens)

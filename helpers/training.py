@@ -61,7 +61,8 @@ def train(model, tokenizer, pairs, validation, method: Method, settings, folder,
         accumulation: batches whose gradients are added up for one update.
         evaluations: how often in a run the validation loss is measured and a checkpoint written.
         patience: ends the run after so many evaluations without a lower validation loss; None never does.
-        listener: called with losses and validation losses, lists of (step, nats per token), whenever there is a new one.
+        listener: called with losses and validation losses, lists of (step, nats per token), when there are new ones, and at the end;
+            where it is slow, so rarely that it takes little of the time (`helpers.progress.Sparing`).
         teacher: the frozen model whose soft labels the method "distilled" learns from; its weights are then part of the run's identity.
             Its losses are those of `distillation_loss`; validation is the cross-entropy with the references for every method.
     Raises:
