@@ -11,8 +11,8 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers.modeling_outputs import Seq2SeqLMOutput
 
 from helpers.generation import evaluating
-from helpers.models import count_parameters
 from helpers.pairs import IGNORED, Collator
+from helpers.sizes import count_parameters
 
 
 def soften(logits: torch.Tensor, temperature: float) -> torch.Tensor:

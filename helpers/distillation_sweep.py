@@ -23,11 +23,12 @@ from helpers.distillation import half_of, remembering, student_of
 from helpers.experiments import by_part, run_condition
 from helpers.generation import generate
 from helpers.methods import Method, distilled, full
-from helpers.models import count_parameters, load_seq2seq
+from helpers.models import load_seq2seq
 from helpers.pairs import encode_pairs, summary_pairs
 from helpers.runs import KEPT, fingerprint
 from helpers.sensitivity import pair_losses
 from helpers.settings import load_settings, seed_everything
+from helpers.sizes import count_parameters
 from helpers.sweeps import RESULTS, SEEDS, Results, command_line, each_once
 from helpers.training import train
 

@@ -1,4 +1,4 @@
-"""Models: loads a tokenizer and an encoder-decoder model and checks that they are whole; counts what they hold."""
+"""Models: loads a tokenizer and an encoder-decoder model, and checks that they are whole."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import logging
 import os
 from contextlib import contextmanager
 from pathlib import Path
-from typing import NamedTuple
 
 import torch
 from huggingface_hub import snapshot_download
@@ -17,27 +16,17 @@ from helpers.cpu import prepare_for_cpu
 from helpers.hardware import hub_is_reachable
 from helpers.progress import one_bar
 from helpers.settings import Settings
+from helpers.sizes import count_parameters
 
 # With the output head apart from the embeddings (vocabulary × width more than if they were tied).
 PARAMETERS = {"google/flan-t5-small": 76_961_152, "google/flan-t5-base": 247_577_856,
               "google/flan-t5-large": 783_150_080}
-BYTES = {"float32": 4, "bfloat16": 2, "int8": 1}
 VOCABULARIES = ("tokenizer.json", "spiece.model", "tokenizer.model", "vocab.json", "vocab.txt")
 LOCAL = {"local_files_only": True, "trust_remote_code": False}
-COMPONENTS = ("embeddings", "encoder", "decoder", "head", "other")
 
 
 class ModelError(RuntimeError):
     """A model that cannot be loaded, or is not whole; the message names it, what was found, and what to do."""
-
-
-class ParameterCount(NamedTuple):
-    """Trainable and all parameters of a model; shared ones count once."""
-    trainable: int
-    total: int
-
-    def __str__(self):
-        return f"{self.trainable:,} of {self.total:,} parameters trainable ({self.trainable / max(self.total, 1):.2%})"
 
 
 def load_seq2seq(settings: Settings):
@@ -188,50 +177,3 @@ def _check_weights(name, model, tokenizer):
     if expected not in (None, total):
         raise ModelError(f"{name}: has {total:,} parameters instead of {expected:,}; its files are not the original, "
                          "or its output head was tied: install the versions in constraints.txt")
-
-
-def count_parameters(model) -> ParameterCount:
-    """Trainable and all parameters; shared ones count once."""
-    sizes = [(weight.numel(), weight.requires_grad) for weight in model.parameters()]
-    return ParameterCount(sum(size for size, trainable in sizes if trainable), sum(size for size, _ in sizes))
-
-
-def memory_footprint(model) -> list[dict]:
-    """Bytes that a model takes, one row a number format: held for inference, and while training with Adam.
-
-    Columns: dtype; weights (every parameter in that format); gradients, adam (two moments; both only for trainable
-    parameters) and training, the sum of the three; None for int8, which is for inference only. With all of it
-    trainable the sum is 4 times the weights; activations, which grow with the batch, and temporary buffers come on top.
-    Source: Rajbhandari et al. 2020 (ZeRO), section 3.1, for one format throughout.
-    """
-    trainable, total = count_parameters(model)
-    table = []
-    for dtype, size in BYTES.items():
-        row = {"dtype": dtype, "weights": size * total, "gradients": None, "adam": None, "training": None}
-        if dtype != "int8":
-            row |= {"gradients": size * trainable, "adam": 2 * size * trainable,
-                    "training": size * (total + 3 * trainable)}
-        table.append(row)
-    return table
-
-
-def _component(name):
-    parts = name.split(".")
-    if {"shared", "embed_tokens", "embed_positions"} & set(parts):
-        return "embeddings"
-    places = {"encoder": "encoder", "decoder": "decoder", "lm_head": "head"}
-    return next((places[part] for part in parts if part in places), "other")
-
-
-def parameter_table(model) -> list[dict]:
-    """Parameters by component, one row each: component, parameters, trainable, share of all; shared ones count once.
-
-    A tied head has no parameters of its own: its row says 0. "other" appears only where there is something in it.
-    """
-    counts = {component: [0, 0] for component in COMPONENTS}
-    for name, weight in model.named_parameters():       # leaves out the second name of a shared weight
-        counts[_component(name)][0] += weight.numel()
-        counts[_component(name)][1] += weight.numel() * weight.requires_grad
-    total = max(sum(count for count, _ in counts.values()), 1)
-    return [{"component": component, "parameters": count, "trainable": trainable, "share": count / total}
-            for component, (count, trainable) in counts.items() if count or component != "other"]

@@ -17,12 +17,13 @@ import numpy as np
 from helpers.data import load_dialogues
 from helpers.experiments import by_part, run_condition
 from helpers.methods import full, lora, sparse
-from helpers.models import count_parameters, load_seq2seq
+from helpers.models import load_seq2seq
 from helpers.pairs import encode_pairs, summary_pairs
 from helpers.pruning import input_norms, pruned, two_of_four, wanda, zeros
 from helpers.runs import KEPT, fingerprint
 from helpers.sensitivity import pair_losses
 from helpers.settings import load_settings, seed_everything
+from helpers.sizes import count_parameters
 from helpers.structured import gradient_importance, magnitudes, smaller
 from helpers.sweeps import RESULTS, SEEDS, Results, command_line, each_once
 from helpers.training import train

@@ -19,10 +19,11 @@ from safetensors import SafetensorError
 
 from helpers.hardware import PeakMemory
 from helpers.methods import Method, adapt
-from helpers.models import count_parameters, load_seq2seq
+from helpers.models import load_seq2seq
 from helpers.progress import one_bar, progress
 from helpers.quantized import fake_quantized
 from helpers.runs import RECORD, Record, fingerprint, fingerprint_pairs, latest_checkpoint, notes
+from helpers.sizes import count_parameters
 from helpers.trainer import TrainingError, batch_size_advice, is_out_of_memory, losses, make_trainer
 
 logger = logging.getLogger(__name__)

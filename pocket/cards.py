@@ -14,9 +14,10 @@ import transformers
 from helpers.data import load_dialogues, load_tasks
 from helpers.experiments import baselines, by_part, reference_ceiling, run_condition, score_tasks
 from helpers.metrics import rouge_per_dialogue
-from helpers.models import count_parameters, load_seq2seq
+from helpers.models import load_seq2seq
 from helpers.reward import ClassifierReward, judged_toxicity
 from helpers.settings import load_settings
+from helpers.sizes import count_parameters
 from helpers.statistics import mean_interval
 from pocket.reward import ADVERSARIAL, Sentences
 

@@ -11,10 +11,10 @@ from torch.nn.functional import cross_entropy, kl_div
 from helpers.distillation import distillation_loss, half_of, kept_layers, remembering, soften, student_of
 from helpers.generation import generate
 from helpers.methods import distilled, full
-from helpers.models import count_parameters
 from helpers.pairs import IGNORED, Collator
 from helpers.runs import fingerprint
 from helpers.shapes import SHAPES, untrained
+from helpers.sizes import count_parameters
 from helpers.training import TrainingError, load_run, train
 from tests.training_cases import tiny_pairs, tiny_settings
 

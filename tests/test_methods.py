@@ -14,10 +14,10 @@ from helpers.methods import (
     prompt_tuning,
     sparse,
 )
-from helpers.models import count_parameters
 from helpers.pruning import pruned, zeros
 from helpers.quantized import linear_layers
 from helpers.runs import fingerprint
+from helpers.sizes import count_parameters
 from helpers.training import load_run, train
 from tests.training_cases import tiny_pairs, tiny_settings
 

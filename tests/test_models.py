@@ -1,4 +1,4 @@
-"""Models: loading a whole model and refusing a damaged one; an untied output head stays untied; counts."""
+"""Models: loading a whole model and refusing a damaged one; an untied output head stays untied."""
 
 import json
 import logging
@@ -13,8 +13,9 @@ from tokenizers import models as token_models
 from transformers import BertConfig, PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration
 
 from helpers import models
-from helpers.models import ModelError, count_parameters, head_is_tied, load_seq2seq, memory_footprint, parameter_table
+from helpers.models import ModelError, head_is_tied, load_seq2seq
 from helpers.settings import load_settings
+from helpers.sizes import count_parameters
 
 WORDS = ["<pad>", "</s>", "<unk>", "hello", "how", "are", "you", "fine", "thanks", "bye"]
 SHAPE = {"vocab_size": 16, "d_model": 8, "d_kv": 4, "d_ff": 12, "num_layers": 1, "num_heads": 2,
@@ -225,42 +226,3 @@ def test_expected_counts_follow_from_the_shapes(name):
             vocab_size=32128, d_model=width, d_kv=64, d_ff=inner, num_layers=layers, num_heads=heads,
             feed_forward_proj="gated-gelu"))
     assert count_parameters(model).total + 32128 * width == models.PARAMETERS[name]
-
-
-def test_counts_and_memory(folder):
-    _, model = load(folder)
-    total = count_parameters(model).total
-    assert total == sum(weights.numel() for weights in load_file(folder / "model.safetensors").values())
-    model.requires_grad_(False)
-    model.shared.weight.requires_grad_(True)
-    assert count_parameters(model) == (128, total)
-    assert str(count_parameters(model)).startswith(f"128 of {total:,} parameters")
-    rows = {row["dtype"]: row for row in memory_footprint(model)}
-    assert [rows[dtype]["weights"] for dtype in ("float32", "bfloat16", "int8")] == [4 * total, 2 * total, total]
-    assert rows["float32"]["adam"] == 2 * rows["float32"]["gradients"] == 8 * 128
-    assert rows["float32"]["training"] == 4 * total + 12 * 128 and rows["int8"]["training"] is None
-
-
-def test_memory_of_training_is_what_adam_really_holds(folder):
-    _, model = load(folder)
-    optimizer = torch.optim.AdamW(model.parameters())
-    model(input_ids=torch.tensor([[3, 4]]), labels=torch.tensor([[5, 1]])).loss.backward()
-    optimizer.step()
-    tensors = list(model.parameters()) + [weight.grad for weight in model.parameters()]
-    tensors += [value for state in optimizer.state.values() for name, value in state.items() if name != "step"]
-    assert sum(tensor.nbytes for tensor in tensors) == memory_footprint(model)[0]["training"]
-
-
-def test_parameter_table(folder):
-    untie(folder)
-    _, model = load(folder)
-    table = {row["component"]: row for row in parameter_table(model)}
-    assert list(table) == ["embeddings", "encoder", "decoder", "head"]
-    assert table["embeddings"]["parameters"] == table["head"]["parameters"] == 128
-    assert sum(row["parameters"] for row in table.values()) == count_parameters(model).total
-    assert sum(row["share"] for row in table.values()) == pytest.approx(1)
-    assert table["decoder"]["parameters"] - table["encoder"]["parameters"] == 4 * 64 + 8   # cross-attention
-
-
-def test_parameter_table_of_a_tied_model(original):
-    assert [row["parameters"] for row in parameter_table(load(original)[1]) if row["component"] == "head"] == [0]

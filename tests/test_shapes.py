@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from helpers.methods import ATTENTION, adapt, lora
-from helpers.models import PARAMETERS, count_parameters, head_is_tied
+from helpers.models import PARAMETERS, head_is_tied
 from helpers.shapes import SHAPES, untrained
+from helpers.sizes import count_parameters
 
 
 @pytest.mark.parametrize("name", SHAPES)

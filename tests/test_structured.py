@@ -7,9 +7,9 @@ import torch
 
 from helpers.compressed import file_bytes, load_compressed, save_compressed
 from helpers.generation import generate
-from helpers.models import count_parameters
 from helpers.pairs import Collator
 from helpers.runs import fingerprint
+from helpers.sizes import count_parameters
 from helpers.structured import CROSS, FEED_FORWARD, SELF, gradient_importance, magnitudes, smaller, units
 from tests.quantization_cases import wide_model
 from tests.training_cases import logits, tiny_batch, tiny_pairs

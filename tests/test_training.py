@@ -9,9 +9,9 @@ import torch
 
 from helpers.generation import generate
 from helpers.methods import ia3, prompt_tuning
-from helpers.models import count_parameters
 from helpers.pairs import Collator
 from helpers.runs import Record, fault, fingerprint, latest_checkpoint
+from helpers.sizes import count_parameters
 from helpers.training import TrainingError, load_run, train
 from tests.training_cases import METHODS, tiny_pairs, tiny_run, tiny_settings, with_dropout
 

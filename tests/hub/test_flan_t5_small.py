@@ -9,9 +9,10 @@ from helpers.data import load_dialogues
 from helpers.experiments import run_condition
 from helpers.generation import generate
 from helpers.methods import lora
-from helpers.models import count_parameters, load_seq2seq
+from helpers.models import load_seq2seq
 from helpers.pairs import encode_pairs, summary_pairs
 from helpers.settings import load_settings, seed_everything
+from helpers.sizes import count_parameters
 from helpers.statistics import mean_interval, paired_difference
 from helpers.training import train
 
