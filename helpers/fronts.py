@@ -8,11 +8,32 @@ import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
+from helpers.advice import front
 from helpers.palette import colour_of, ink
 from helpers.plots import bare, label_apart, literally
+from helpers.statistics import exactly
+from helpers.variants import Variant
 
 MARKERS = ("o", "s", "^", "D")      # of one group after the other
 STEPS = (1, 1.5, 2, 3, 5, 7)        # of a logarithmic axis: prices rarely span powers of ten
+# A price in `helpers.advice.PRICES` -> the name of its axis, and a variant's place on it.
+AXES = {"file": ("file, MB (logarithmic)", lambda variant: exactly(variant.file_bytes / 1e6)),
+        "memory": ("in memory, MB (logarithmic)", lambda variant: exactly(variant.held_bytes / 1e6)),
+        "time": ("milliseconds a token (logarithmic)", Variant.latency)}
+
+
+def plot_variants(variants: Mapping[str, Variant], price: str) -> Figure:
+    """ROUGE-1 of compressed models against a price in `helpers.advice.PRICES`, family by family, the Pareto front joined.
+
+    Times of another machine than that of float32 are left out: they cannot be compared.
+
+    Args:
+        variants: in the order of their numbers, as `helpers.variants.read_variants` gives them; float32 is one of them.
+    """
+    label, place = AXES[price]
+    shown = {name: each for name, each in variants.items() if price != "time" or each.machine == variants["float32"].machine}
+    points = {name: (place(each), each.quality()) for name, each in shown.items()}
+    return plot_front(points, {name: each.family for name, each in shown.items()}, front(shown, price), label, "ROUGE-1 (0 to 1)")
 
 
 def plot_front(points: Mapping, groups: Mapping, front: Collection[str], xlabel: str, ylabel: str) -> Figure:

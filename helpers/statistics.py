@@ -25,6 +25,11 @@ class Interval:
         return f"{self.estimate:{form}} [{self.low:{form}}, {self.high:{form}}]" if form else str(self)
 
 
+def exactly(value: float) -> Interval:
+    """What is counted and not estimated, as an interval without width, for figures that take intervals."""
+    return Interval(value, value, value)
+
+
 def _row_numbers(scores, name):
     values = np.asarray(scores, dtype=float)
     if values.ndim != 1 or not len(values):

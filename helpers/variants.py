@@ -125,18 +125,21 @@ def measure_variant(name: str, family: str, folder, start: str, rows: Sequence, 
     return variant
 
 
-def read_variants(records, start: str | None = None) -> dict[str, Variant]:
-    """Name -> variant of all records in a folder, whichever lab left them; with `start` only those made from that model.
+def read_variants(records, *starts: str) -> dict[str, Variant]:
+    """Name -> variant of all records in a folder, whichever lab left them: family by family, the largest file first.
 
+    Args:
+        starts: `fingerprint` of models; without one the variants of all, else those that were made from these.
     Raises:
         ValueError: a file that is no record; it is named.
     """
-    found = {}
+    found = []
     for path in sorted(Path(records).glob("*.json")):
         try:
             variant = Variant(**json.loads(path.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError) as error:
             raise ValueError(f"{path}: is no record of a variant ({error}); delete it, and run the lab that made it again") from error
-        if start in (None, variant.start):
-            found[variant.name] = variant
-    return found
+        if not starts or variant.start in starts:
+            found.append(variant)
+    found.sort(key=lambda variant: (FAMILIES.index(variant.family) if variant.family in FAMILIES else len(FAMILIES), -variant.file_bytes))
+    return {variant.name: variant for variant in found}

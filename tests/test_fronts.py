@@ -3,8 +3,10 @@
 import matplotlib.pyplot as plt
 import pytest
 
-from helpers.fronts import plot_front
+from helpers.advice import PRICES
+from helpers.fronts import AXES, plot_front, plot_variants
 from helpers.statistics import Interval
+from helpers.variants import Variant
 
 POINTS = {f"variant {number}": (Interval(size, size * 0.9, size * 1.1), Interval(quality, quality - 0.03, quality + 0.03))
           for number, (size, quality) in enumerate([(16, 0.7), (16, 0.7), (8, 0.7), (7, 0.69), (7, 0.69), (6, 0.68), (5.6, 0.68), (5.5, 0.68), (5.4, 0.6), (5.1, 0.3),
@@ -45,3 +47,19 @@ def test_names_do_not_overlap_and_stay_inside_the_figure(figure):
 def test_no_points_is_an_error_that_says_so():
     with pytest.raises(ValueError, match="points: the mapping is empty"):
         plot_front({}, {}, [], "file, MB", "ROUGE-1")
+
+
+def variant(name, family, size, quality, milliseconds, machine="here"):
+    return Variant(name, family, "", "", {"rouge1": [quality, quality]}, size, 2 * size, 0.1, 0, [milliseconds, milliseconds], machine)
+
+
+def test_variants_are_set_against_what_binds_and_times_of_other_machines_are_left_out():
+    variants = {each.name: each for each in (variant("float32", "quantization", 16e6, 0.7, 4), variant("int8", "quantization", 7e6, 0.69, 8),
+                                             variant("student", "distillation", 8e6, 0.4, 2, "elsewhere"))}
+    for price, (label, of_int8, shown) in {"file": ("file, MB", 7, 3), "memory": ("in memory, MB", 14, 3), "time": ("milliseconds a token", 8, 2)}.items():
+        axes, side = plot_variants(variants, price).axes
+        dots = [line for line in axes.lines[1:] if line.get_marker() not in ("None", "")]
+        assert axes.get_xlabel().startswith(label) and len(dots) == shown and list(dots[1].get_xdata()) == [of_int8]
+        bold = {text.get_text() for text in side.texts if text.get_weight() == "bold"}
+        assert bold == ({"float32"} if price == "time" else {"float32", "int8"})
+    assert set(AXES) == set(PRICES)

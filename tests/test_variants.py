@@ -61,7 +61,8 @@ def test_records_of_all_labs_are_read_those_of_other_models_only_if_asked(measur
     measure, _, records = measured
     variant = measure()
     measure("student", "distillation")
-    assert list(read_variants(records)) == ["student", "int4"] and read_variants(records, variant.start)["int4"] == variant
+    assert list(read_variants(records)) == ["int4", "student"] and read_variants(records, variant.start)["int4"] == variant
+    assert list(read_variants(records, "another model", variant.start)) == ["int4", "student"]
     assert read_variants(records, "another model") == {} and read_variants(records / "nowhere") == {}
 
 
