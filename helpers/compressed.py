@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import hashlib
 import json
 import platform
 from collections import Counter
@@ -128,6 +129,17 @@ def weight_files(folder) -> list[Path]:
     """The files with the weights on disk: the model's, and an adapter's beside it."""
     adapter = Path(folder) / SAFETENSORS_WEIGHTS_NAME
     return [Path(folder) / WEIGHTS, *([adapter] if adapter.exists() else [])]
+
+
+def content_digest(folder) -> str:
+    """SHA-256 of what the files with the weights say. Not of their bytes: safetensors writes its notes in another order each time."""
+    digest = hashlib.sha256()
+    for path in weight_files(folder):
+        with path.open("rb") as file:
+            header = file.read(int.from_bytes(file.read(8), "little"))      # the format: its length in 8 bytes, JSON, the numbers
+            digest.update(json.dumps(json.loads(header), sort_keys=True).encode())
+            digest.update(file.read())
+    return digest.hexdigest()
 
 
 def file_bytes(folder) -> int:

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from helpers.compressed import file_bytes, load_compressed, weight_files
+from helpers.compressed import content_digest, file_bytes, load_compressed
 from helpers.experiments import run_condition
 from helpers.generation import generate_ids
 from helpers.hardware import PeakMemory, release_freed_memory
@@ -107,10 +107,8 @@ def measure_variant(name: str, family: str, folder, start: str, rows: Sequence, 
         folder: as `save_compressed` wrote it. start: `fingerprint` of the model that it was made from.
         rows: test dialogues. records: folder of the records, common to all labs. again: measures in any case.
     """
-    digest = hashlib.sha256(b"".join(path.read_bytes() for path in weight_files(folder)))
-    digest.update(json.dumps([[row["id"] for row in rows], settings.max_prompt_tokens, settings.max_new_tokens, settings.device,
-                              PROMPTS, TOKENS]).encode())
-    path, identity = Path(records) / f"{slug(f'{family} {name}')}-{start[:8]}.json", digest.hexdigest()[:16]
+    facts = [content_digest(folder), [row["id"] for row in rows], settings.max_prompt_tokens, settings.max_new_tokens, settings.device, PROMPTS, TOKENS]
+    path, identity = Path(records) / f"{slug(f'{family} {name}')}-{start[:8]}.json", hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
     known = read_variants(records, start).get(name)
     if known and known.identity == identity and not again:
         return known
@@ -126,7 +124,7 @@ def measure_variant(name: str, family: str, folder, start: str, rows: Sequence, 
 
 
 def read_variants(records, *starts: str) -> dict[str, Variant]:
-    """Name -> variant of all records in a folder, whichever lab left them: family by family, the largest file first.
+    """Name -> variant of all records in a folder, whichever lab left them: family by family, the largest file first; of two with one name the first.
 
     Args:
         starts: `fingerprint` of models; without one the variants of all, else those that were made from these.
@@ -141,5 +139,7 @@ def read_variants(records, *starts: str) -> dict[str, Variant]:
             raise ValueError(f"{path}: is no record of a variant ({error}); delete it, and run the lab that made it again") from error
         if not starts or variant.start in starts:
             found.append(variant)
-    found.sort(key=lambda variant: (FAMILIES.index(variant.family) if variant.family in FAMILIES else len(FAMILIES), -variant.file_bytes))
-    return {variant.name: variant for variant in found}
+    named = {}
+    for variant in sorted(found, key=lambda variant: (FAMILIES.index(variant.family) if variant.family in FAMILIES else len(FAMILIES), -variant.file_bytes)):
+        named.setdefault(variant.name, variant)
+    return named

@@ -10,7 +10,15 @@ from torch import nn
 from torchao.quantization import Int4Tensor
 from torchao.utils import TorchAOBaseTensor
 
-from helpers.compressed import WEIGHTS, CompressedError, file_bytes, load_compressed, save_compressed, weight_files
+from helpers.compressed import (
+    WEIGHTS,
+    CompressedError,
+    content_digest,
+    file_bytes,
+    load_compressed,
+    save_compressed,
+    weight_files,
+)
 from helpers.cpu import prepare_for_cpu
 from helpers.generation import generate
 from helpers.methods import adapt, lora
@@ -42,6 +50,14 @@ def test_a_loaded_model_is_the_saved_one_bit_for_bit(tiny_tokenizer, dialogues, 
     same_way = (prepare_for_cpu(model), loaded)     # another order of sums can tip the scales where random weights leave two tokens nearly equal
     said = [generate(each, tokenizer, dialogues, max_new_tokens=8, show_progress=False) for each in same_way]
     assert said[0] == said[1]
+
+
+@pytest.mark.parametrize("name", MAKERS)
+def test_the_digest_is_of_what_a_file_says(tiny_tokenizer, tmp_path, name):
+    model = MAKERS[name](wide_model(tiny_tokenizer))
+    digests = {content_digest(save_compressed(model, tiny_tokenizer, tmp_path / str(number))) for number in range(4)}     # their notes lie in any order
+    other = content_digest(save_compressed(MAKERS[name](wide_model(tiny_tokenizer, seed=1)), tiny_tokenizer, tmp_path / "other"))
+    assert len(digests) == 1 and other not in digests
 
 
 def adapted(model):

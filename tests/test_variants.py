@@ -42,6 +42,8 @@ def test_a_record_is_read_instead_of_measuring_and_measured_again_for_another_fi
     first = measure()
     monkeypatch.setattr(variants, "_first_use", lambda *_: pytest.fail("measured although there is a record"))
     assert measure() == first
+    save_compressed(quantized(wide_model(tiny_tokenizer), low_bits(4)), tiny_tokenizer, folder)      # once more: the same weights, not the same bytes
+    assert measure() == first
     save_compressed(wide_model(tiny_tokenizer, seed=1), tiny_tokenizer, folder)
     with pytest.raises(pytest.fail.Exception, match="although there is a record"):
         measure()
@@ -64,6 +66,13 @@ def test_records_of_all_labs_are_read_those_of_other_models_only_if_asked(measur
     assert list(read_variants(records)) == ["int4", "student"] and read_variants(records, variant.start)["int4"] == variant
     assert list(read_variants(records, "another model", variant.start)) == ["int4", "student"]
     assert read_variants(records, "another model") == {} and read_variants(records / "nowhere") == {}
+
+
+def test_of_two_records_with_one_name_the_first_family_counts(measured):
+    measure, _, records = measured
+    measure("int4", "pruning", again=True)
+    measure("int4", "quantization", again=True)
+    assert len(list(records.iterdir())) == 2 and read_variants(records)["int4"].family == "quantization"
 
 
 def test_names_become_files_on_any_system(measured):
