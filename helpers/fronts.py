@@ -29,6 +29,8 @@ def plot_variants(variants: Mapping[str, Variant], price: str) -> Figure:
 
     Args:
         variants: in the order of their numbers, as `helpers.variants.read_variants` gives them; float32 is one of them.
+    Raises:
+        KeyError: no such price; times without float32's to go by.
     """
     label, place = AXES[price]
     shown = {name: each for name, each in variants.items() if price != "time" or each.machine == variants["float32"].machine}
