@@ -58,6 +58,12 @@ def built_site(tmp_path_factory):
     return build_attacked(tmp_path_factory.mktemp("site"))
 
 
+@pytest.fixture
+def hears_all(monkeypatch):
+    """A listener may take all the time it needs: else a busy machine decides which of its calls are left out."""
+    monkeypatch.setattr("helpers.progress.SHARE", 1)
+
+
 @pytest.fixture(scope="session")
 def tiny_tokenizer():
     """A tokenizer of the same kind as pocket-t5's, with some 500 pieces and a window of 128 tokens."""

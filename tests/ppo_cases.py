@@ -6,6 +6,7 @@ import sys
 
 import torch
 
+from helpers import progress
 from helpers.methods import ATTENTION, lora
 from helpers.policy import Policy
 from helpers.ppo_training import PPOTrainer
@@ -32,6 +33,8 @@ if __name__ == "__main__":
     from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
     source, target, last_step = sys.argv[1:]
+
+    progress.SHARE = 1      # every step is told, whatever else the machine does
 
     def die(history):
         if len(history) >= int(last_step):

@@ -19,6 +19,7 @@ def weights(trainer):
     return {name: weight.detach().clone() for name, weight in trainer.policy.trained().items()}
 
 
+@pytest.mark.usefixtures("hears_all")
 def test_the_score_rises_and_every_metric_is_there(tiny_model, tiny_tokenizer):
     seen = []
     result = tiny_trainer(tiny_model, tiny_tokenizer, kl_coef=0.01).run(40, lambda history: seen.append(len(history)), show_progress=False)
@@ -33,6 +34,7 @@ def test_a_larger_kl_coefficient_keeps_the_policy_closer(tiny_model, tiny_tokeni
     assert np.mean([step["kl"] for step in held[-8:]]) < np.mean([step["kl"] for step in free[-8:]])
 
 
+@pytest.mark.usefixtures("hears_all")
 def test_the_learning_rate_is_annealed_step_by_step(tiny_model, tiny_tokenizer):
     trainer = tiny_trainer(tiny_model, tiny_tokenizer, learning_rate=0.01, value_learning_rate=0.1, anneal_steps=4)
     rates = []

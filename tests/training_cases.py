@@ -7,6 +7,7 @@ import sys
 
 import torch
 
+from helpers import progress
 from helpers.methods import ATTENTION, full, lora
 from helpers.pairs import Collator, encode_pairs
 from helpers.settings import load_settings
@@ -56,6 +57,8 @@ if __name__ == "__main__":
     from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
     source, folder, chosen, last_step = sys.argv[1:]
+
+    progress.SHARE = 1      # every step is told, whatever else the machine does
 
     def die(seen, _):
         if seen and seen[-1][0] >= int(last_step):
