@@ -17,7 +17,7 @@ import numpy as np
 
 from helpers.data import load_dialogues, load_tasks
 from helpers.experiments import answered_exactly, by_part, run_condition
-from helpers.methods import ATTENTION, FEED_FORWARD, LINEAR, Method, full, ia3, lora, prompt_tuning
+from helpers.methods import ATTENTION, FEED_FORWARD, LINEAR, NORMS, Method, full, ia3, lora, prompt_tuning, selective
 from helpers.models import load_seq2seq
 from helpers.pairs import encode_pairs, summary_pairs
 from helpers.settings import load_settings, seed_everything
@@ -29,6 +29,8 @@ RANKS, AMOUNTS = (1, 4, 8, 16, 64), (100, 300, 1000, 2500)
 RATES = {"full": (1e-4, 5e-4, 2e-3), "lora": (1e-3, 4e-3, 8e-3)}
 LONGER = 600        # steps, twice as many as usual
 TARGETS = {"queries and values": ATTENTION, "feed-forward": FEED_FORWARD, "all linear": LINEAR}
+# Rates by the validation loss of the first seed: of 5e-4, 1e-3, 2e-3, 5e-3 for cross-attention, of 3e-3, 1e-2, 3e-2, 1e-1 for the normalisations.
+SELECTED = {"cross-attention": selective(), "norms": selective(NORMS, 1e-2)}
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,8 @@ class Point:
         parts, options = [self.method.kind], self.method.options
         if self.method.kind == "lora":
             parts += [f"r{options['r']}", *(["+".join(options["target_modules"])] if options["target_modules"] != list(LINEAR) else [])]
+        if self.method.kind == "selective":
+            parts += ["+".join(options["targets"])]
         parts += [f"lr{self.method.learning_rate:g}", f"n{self.rows}", *(["mixed"] if self.mixed else []), *([f"{self.steps}steps"] if self.steps else [])]
         return "-".join([*parts, f"s{self.seed}"])
 
@@ -54,7 +58,7 @@ def sweeps() -> dict[str, list[Point]]:
     """Name of a sweep -> its points, three seeds each."""
     most = AMOUNTS[-1]
     chosen = {
-        "methods": [(method, most, False) for method in (full(), lora(), prompt_tuning(), ia3())],
+        "methods": [(method, most, False) for method in (full(), lora(), prompt_tuning(), ia3(), *SELECTED.values())],
         "ranks": [(lora(rank), most, False) for rank in RANKS],
         "targets": [(lora(targets=targets), most, False) for targets in TARGETS.values()],
         "amounts": [(full(), rows, False) for rows in AMOUNTS],

@@ -19,7 +19,10 @@ warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprec
 # Names of T5's linear layers; queries and values are what LoRA is usually put on.
 ATTENTION, FEED_FORWARD = ("q", "v"), ("wi_0", "wi_1", "wo")
 LINEAR = ("q", "k", "v", "o", *FEED_FORWARD)
-CONFIGS = {"full": None, "sparse": None, "qat": None, "distilled": None, "lora": LoraConfig, "ia3": IA3Config, "prompt": PromptTuningConfig}
+CROSS_ATTENTION, NORMS = ("EncDecAttention",), ("layer_norm", "final_layer_norm")       # and of parts that can be chosen as a whole
+CONFIGS = {"full": None, "sparse": None, "qat": None, "distilled": None, "selective": None,
+           "lora": LoraConfig, "ia3": IA3Config, "prompt": PromptTuningConfig}
+WHOLE = tuple(kind for kind, config in CONFIGS.items() if config is None)       # these leave a whole model, the others an adapter
 
 
 @dataclass(frozen=True)
@@ -96,6 +99,17 @@ def ia3(learning_rate: float = 1e-2) -> Method:
     return Method("ia3", learning_rate, {"target_modules": ["k", "v", "wo"], "feedforward_modules": ["wo"]})
 
 
+def selective(targets: tuple[str, ...] = CROSS_ATTENTION, learning_rate: float = 1e-3) -> Method:
+    """Selective fine-tuning: some of the model's own weights are trained, the others stay.
+
+    Args:
+        targets: names of the layers whose weights are trained, with all that is in them; `NORMS` are the scales of all normalisations.
+    Source: cross-attention alone, Gheini et al. 2021, section 3; normalisations alone, Zhao et al. 2023, section 3; biases alone,
+        Ben Zaken et al. 2021 (BitFit), which T5 has none of.
+    """
+    return Method("selective", learning_rate, {"targets": list(targets)})
+
+
 def prompt_tuning(virtual_tokens: int = 20, learning_rate: float = 0.3) -> Method:
     """Prompt tuning: trained vectors stand before the encoder's embeddings, the model stays as it is.
 
@@ -116,7 +130,7 @@ def adapt(model, method: Method, seed: int = 0):
     Args:
         seed: of the adapter's starting values.
     Returns:
-        a model of the same class for "full", "sparse", "distilled" and "qat", else a PEFT model around a copy. `model` itself is left as it is.
+        a model of the same class for the kinds in `WHOLE`, else a PEFT model around a copy. `model` itself is left as it is.
     Raises:
         ValueError: options that the adapter does not have, or target layers that the model does not have.
     """
@@ -125,6 +139,8 @@ def adapt(model, method: Method, seed: int = 0):
         return adapted.requires_grad_(True)
     if method.kind == "sparse":
         return _zeros_kept(adapted.requires_grad_(True))
+    if method.kind == "selective":
+        return _selected(adapted, **method.options)
     if method.kind == "qat":
         return fake_quantized(adapted.requires_grad_(True), **method.options)
     try:
@@ -134,6 +150,16 @@ def adapt(model, method: Method, seed: int = 0):
             return get_peft_model(adapted, config)
     except (TypeError, ValueError) as error:
         raise ValueError(f"method {method.kind!r} with {dict(method.options)} does not fit {type(model).__name__}: {error}") from error
+
+
+def _selected(model, targets):
+    """The model itself; only weights within layers of these names are trained."""
+    chosen = {name for name, _ in model.named_parameters() if set(targets) & set(name.split("."))}
+    if not chosen:
+        raise ValueError(f"targets: {', '.join(targets)}: {type(model).__name__} has no layer of such a name")
+    for name, weight in model.named_parameters():
+        weight.requires_grad_(name in chosen)
+    return model
 
 
 def _zeros_kept(model):

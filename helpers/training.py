@@ -18,7 +18,7 @@ from peft import PeftModel
 from safetensors import SafetensorError
 
 from helpers.hardware import PeakMemory
-from helpers.methods import Method, adapt
+from helpers.methods import WHOLE, Method, adapt
 from helpers.models import load_seq2seq
 from helpers.progress import one_bar, progress
 from helpers.quantized import fake_quantized
@@ -148,7 +148,7 @@ def load_run(folder, model, settings) -> Run:
     if record.base != fingerprint(model):
         raise TrainingError(f"{folder}: was trained on another base model (weights {record.base[:10]}…) than the one given "
                             f"({fingerprint(model)[:10]}…); load it with its own, or train again")
-    if record.method["kind"] in ("full", "sparse", "distilled", "qat"):
+    if record.method["kind"] in WHOLE:
         trained = load_seq2seq(replace(settings, model=str(folder.resolve()), model_revision=None, dtype="float32"))[1]
         if record.method["kind"] == "qat":
             trained = fake_quantized(trained, **record.method["options"])

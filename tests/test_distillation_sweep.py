@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 from helpers.distillation_sweep import (
+    CLASS_TEACHER,
     COMMAND,
     FOLDER,
+    PAUSE,
     RATE,
     SEEDS,
     Bench,
@@ -67,8 +69,10 @@ def test_the_teachers_texts_take_the_references_place(bench):
     assert written == [bench.teacher_texts[[row["dialogue"] in prompt for row in bench.train].index(True)] for prompt in prompts]
 
 
-def test_points_are_measured_and_kept(bench, tmp_path):
-    chosen = [Point(full(1e-2), 1, 6), Point(distilled(0.5, 2.0, 1e-2), 1, 6), ClassifierPoint(0.5, 1, 12)]
+def test_points_are_measured_and_kept(bench, tmp_path, monkeypatch):
+    monkeypatch.setattr("helpers.distillation_sweep.CLASS_STEPS", 20)
+    monkeypatch.setattr("helpers.distillation_sweep.CLASS_TEACHER", CLASS_TEACHER | {"steps": 20})
+    chosen = [Point(full(1e-2), 1, 6, steps=PAUSE), Point(distilled(0.5, 2.0, 1e-2), 1, 6, steps=PAUSE), ClassifierPoint(0.5, 1, 12)]
     bench.teacher_texts = list(SUMMARIES) * 20      # an untrained teacher says nothing that could be trained on
     run_sweep(chosen, bench, tmp_path / "results", tmp_path / "work")
     found = load_results(tmp_path / "results", COMMAND)

@@ -5,6 +5,7 @@ from torch import nn
 from helpers.methods import (
     ATTENTION,
     LINEAR,
+    NORMS,
     Method,
     adapt,
     full,
@@ -12,6 +13,7 @@ from helpers.methods import (
     lora,
     lora_parameters,
     prompt_tuning,
+    selective,
     sparse,
 )
 from helpers.pruning import pruned, zeros
@@ -21,7 +23,7 @@ from helpers.sizes import count_parameters
 from helpers.training import load_run, train
 from tests.training_cases import tiny_pairs, tiny_settings
 
-ALL = [full(), lora(4), ia3(), prompt_tuning(5)]
+ALL = [full(), lora(4), ia3(), selective(), prompt_tuning(5)]
 
 
 def logits(model, batch):
@@ -46,7 +48,7 @@ def test_the_model_given_stays_as_it_was(tiny_model, batch, method):
     assert not torch.allclose(logits(adapted.eval(), batch), outputs)
 
 
-@pytest.mark.parametrize("method", ALL[:3], ids=lambda method: method.kind)
+@pytest.mark.parametrize("method", ALL[:4], ids=lambda method: method.kind)
 def test_before_training_the_outputs_are_those_of_the_model(tiny_model, batch, method):
     assert torch.allclose(logits(adapt(tiny_model, method).eval(), batch), logits(tiny_model, batch), atol=1e-6)
 
@@ -58,6 +60,9 @@ def test_only_what_the_method_names_is_trained(tiny_model):
     assert {name.split(".lora_")[0].rsplit(".", 1)[-1] for name in trained["lora"]} == set(LINEAR)
     assert all(".lora_" in name for name in trained["lora"])
     assert all("ia3_l" in name for name in trained["ia3"])
+    scales = {name for name, weight in adapt(tiny_model, selective(NORMS)).named_parameters() if weight.requires_grad}
+    assert scales == {name for name, weight in tiny_model.named_parameters() if weight.dim() == 1}
+    assert trained["selective"] == {name for name, _ in tiny_model.named_parameters() if "EncDecAttention" in name} and trained["selective"]
     assert trained["prompt"] == {"prompt_encoder.default.embedding.weight"}
 
 
@@ -83,7 +88,7 @@ def test_flan_t5_base_has_the_published_counts():
 
 @pytest.mark.parametrize(("make", "named"), [
     (lambda: lora(0), "rank: 0"), (lambda: full(3.0), "learning_rate: 3.0"), (lambda: Method("bitfit", 1e-3), "kind: 'bitfit'"),
-    (lambda: Method("lora", 2e-5, {"ranks": 4}), "ranks")])
+    (lambda: Method("lora", 2e-5, {"ranks": 4}), "ranks"), (lambda: selective(("bias",)), "targets: bias")])
 def test_impossible_methods_are_named(tiny_model, make, named):
     with pytest.raises(ValueError, match=named):
         adapt(tiny_model, make())

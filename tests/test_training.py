@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from helpers.generation import generate
-from helpers.methods import ia3, prompt_tuning
+from helpers.methods import ia3, prompt_tuning, selective
 from helpers.pairs import Collator
 from helpers.runs import Record, fault, fingerprint, latest_checkpoint
 from helpers.sizes import count_parameters
@@ -28,7 +28,7 @@ def runs(tiny_model, tiny_tokenizer, tmp_path_factory):
     """A finished run of each kind, and the folder they lie in."""
     folder = tmp_path_factory.mktemp("runs")
     made = {kind: tiny_run(tiny_model, tiny_tokenizer, folder, kind, steps=40) for kind in METHODS}
-    for kind, method in {"ia3": ia3(5e-2), "prompt": prompt_tuning(4)}.items():
+    for kind, method in {"ia3": ia3(5e-2), "prompt": prompt_tuning(4), "selective": selective()}.items():
         made[kind] = train(tiny_model, tiny_tokenizer, tiny_pairs(tiny_tokenizer), tiny_pairs(tiny_tokenizer), method, tiny_settings(),
                            folder, evaluations=3, show_progress=False)
     return made
@@ -55,7 +55,7 @@ def test_the_record_says_what_was_measured(runs, tiny_model):
     assert runs["lora"].record.file_bytes < runs["full"].record.file_bytes / 4
 
 
-@pytest.mark.parametrize("kind", ["full", "lora", "ia3", "prompt"])
+@pytest.mark.parametrize("kind", ["full", "lora", "ia3", "selective", "prompt"])
 def test_a_finished_run_is_loaded_and_says_so(runs, tiny_model, tiny_tokenizer, kind):
     again = load_run(runs[kind].folder, tiny_model, tiny_settings())
     assert again.loaded and not runs[kind].loaded and "loaded" in str(again) and "trained now" in str(runs[kind])
@@ -66,6 +66,12 @@ def test_the_same_call_loads_and_another_one_trains(runs, tiny_model, tiny_token
     folder = runs["lora"].folder.parent
     assert tiny_run(tiny_model, tiny_tokenizer, folder, "lora", steps=40).loaded
     assert not tiny_run(tiny_model, tiny_tokenizer, folder, "lora", steps=4).loaded
+
+
+def test_selective_training_leaves_all_other_weights_bit_for_bit(runs, tiny_model):
+    before = dict(tiny_model.named_parameters())
+    moved = {name for name, weight in runs["selective"].model.named_parameters() if not torch.equal(weight, before[name])}
+    assert moved and all("EncDecAttention" in name for name in moved)
 
 
 def test_merging_lora_keeps_the_outputs(runs, tiny_tokenizer):
