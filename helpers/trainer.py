@@ -62,8 +62,9 @@ class Watch(TrainerCallback):
 
 
 class SteadyTrainer(Seq2SeqTrainer):
-    """Batches of similar length in an order that a resumed run repeats; stops at a loss that is lost."""
+    """Batches in an order that a resumed run repeats, of similar length or mixed; stops at a loss that is lost."""
 
+    group_by_length = True
     tokens = 0      # of prompts and completions so far, without padding
     teacher, mixture = None, {}     # of distillation: the frozen model; alpha and temperature
 
@@ -83,7 +84,7 @@ class SteadyTrainer(Seq2SeqTrainer):
         return (1 - alpha + alpha * temperature**2) * math.log(self.model.config.vocab_size)
 
     def _get_train_sampler(self, train_dataset=None):
-        lengths = [len(prompt) + len(completion) for prompt, completion in
+        lengths = [(len(prompt) + len(completion)) * self.group_by_length for prompt, completion in      # all alike: the order is random
                    zip(self.train_dataset["input_ids"], self.train_dataset["labels"])]
         return SimilarLengths(lengths, self.args.train_batch_size * self.args.gradient_accumulation_steps, self.args.seed)
 
@@ -128,7 +129,7 @@ def make_trainer(adapted, tokenizer, pairs, validation, identity, work, bar, lis
     trainer = SteadyTrainer(model=adapted, args=arguments, train_dataset=pairs, eval_dataset=validation.select(by_length),
                        data_collator=Collator(tokenizer.pad_token_id), processing_class=tokenizer, callbacks=[watch, *stop])
     trainer.remove_callback(PrinterCallback)
-    watch.trainer = trainer
+    watch.trainer, trainer.group_by_length = trainer, identity.get("group_by_length", True)
     if teacher is not None:
         trainer.teacher, trainer.mixture = teacher.eval().to(adapted.device), identity["method"]["options"]
     return trainer, watch

@@ -48,7 +48,7 @@ class Run:
 
 def train(model, tokenizer, pairs, validation, method: Method, settings, folder, *, name: str | None = None,
           steps: int | None = None, batch_size: int | None = None, accumulation: int = 1, evaluations: int = 5,
-          patience: int | None = None, listener: Callable | None = None, show_progress: bool = True, teacher=None) -> Run:
+          patience: int | None = None, listener: Callable | None = None, show_progress: bool = True, teacher=None, group_by_length: bool = True) -> Run:
     """Adapts a copy of the model to the pairs, or loads the result if this very run was finished before.
 
     Whatever decides the result is part of the run's identity: method, base weights, pairs in their order, settings, versions.
@@ -66,6 +66,8 @@ def train(model, tokenizer, pairs, validation, method: Method, settings, folder,
             where it is slow, so rarely that it takes little of the time (`helpers.progress.Sparing`).
         teacher: the frozen model whose soft labels the method "distilled" learns from; its weights are then part of the run's identity.
             Its losses are those of `distillation_loss`; validation is the cross-entropy with the references for every method.
+        group_by_length: batches of similar length, which waste little on padding. Where length tells what kind of task a pair is, each batch
+            then teaches one kind alone and the next another one, which can keep a model from learning any of them: False mixes them.
     Raises:
         ValueError: a teacher and a method that does not learn from one, or the reverse; a teacher with another vocabulary.
         TrainingError: the loss is not a number or far above that of guessing; memory ran out; the message says what to change.
@@ -80,6 +82,8 @@ def train(model, tokenizer, pairs, validation, method: Method, settings, folder,
                 "versions": {package: version(package) for package in (*PACKAGES, *(["torchao"] if method.kind == "qat" else []))}}
     if teacher is not None:
         identity["teacher"] = fingerprint(teacher)
+    if not group_by_length:     # only then: runs that were made before this could be chosen keep their identity
+        identity["group_by_length"] = False
     key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:10]
     target = Path(folder) / f"{name or method.kind}-{key}"
     if (target / RECORD).exists():

@@ -3,6 +3,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -12,6 +13,7 @@ from helpers.methods import ia3, prompt_tuning, selective
 from helpers.pairs import Collator
 from helpers.runs import Record, fault, fingerprint, latest_checkpoint
 from helpers.sizes import count_parameters
+from helpers.trainer import SteadyTrainer
 from helpers.training import TrainingError, load_run, train
 from tests.training_cases import METHODS, tiny_pairs, tiny_run, tiny_settings, with_dropout
 
@@ -72,6 +74,22 @@ def test_selective_training_leaves_all_other_weights_bit_for_bit(runs, tiny_mode
     before = dict(tiny_model.named_parameters())
     moved = {name for name, weight in runs["selective"].model.named_parameters() if not torch.equal(weight, before[name])}
     assert moved and all("EncDecAttention" in name for name in moved)
+
+
+@pytest.mark.parametrize("grouped", [True, False])
+def test_batches_hold_pairs_of_similar_length_or_of_all_kinds(grouped):
+    pairs = {"input_ids": [[1] * 9, [1] * 90] * 20, "labels": [[1]] * 40}
+    arguments = SimpleNamespace(train_batch_size=4, gradient_accumulation_steps=1, seed=1)
+    trainer = SimpleNamespace(group_by_length=grouped, train_dataset=pairs, args=arguments)
+    order, again = (list(SteadyTrainer._get_train_sampler(trainer)) for _ in range(2))
+    assert order == again and sorted(order) == list(range(40))
+    mixed = [len({row % 2 for row in order[start:start + 4]}) > 1 for start in range(0, 40, 4)]
+    assert sum(mixed) <= 2 if grouped else sum(mixed) > 5      # the longest pair of all comes first, wherever it was
+
+
+def test_mixed_lengths_are_a_run_of_their_own(tiny_model, tiny_tokenizer, tmp_path):
+    usual, mixed = (tiny_run(tiny_model, tiny_tokenizer, tmp_path, "full", steps=2, **options) for options in ({}, {"group_by_length": False}))
+    assert usual.folder != mixed.folder and "group_by_length" not in usual.record.settings and mixed.record.settings["group_by_length"] is False
 
 
 def test_merging_lora_keeps_the_outputs(runs, tiny_tokenizer):
