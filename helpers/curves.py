@@ -29,11 +29,11 @@ def plot_losses(losses: Mapping, title: str = "") -> Figure:
     axes.margins(x=0.12)
     axes.set_ylim(bottom=0)
     finished(figure, axes, "step (thin: training, dots: validation)", "loss in nats a token", title=title)
-    _name_curves(figure, axes, {name: (validation or training)[-1] for name, (training, validation) in losses.items() if validation or training})
+    name_curves(figure, axes, {name: (validation or training)[-1] for name, (training, validation) in losses.items() if validation or training})
     return figure
 
 
-def _name_curves(figure, axes, places, colours=None):
+def name_curves(figure, axes, places, colours=None):
     """Writes each curve's name to the right of its place; where places are close, one name above the other.
 
     Args:
@@ -69,7 +69,7 @@ def plot_series(x: Sequence[float], series: Mapping, xlabel: str, ylabel: str, l
     axes.minorticks_off()
     axes.margins(x=0.14)
     finished(figure, axes, xlabel, ylabel)
-    _name_curves(figure, axes, {name: (x[named_at], intervals[named_at].estimate) for name, intervals in series.items()})
+    name_curves(figure, axes, {name: (x[named_at], intervals[named_at].estimate) for name, intervals in series.items()})
     return figure
 
 
@@ -87,7 +87,7 @@ def plot_lines(x: Sequence[float], series: Mapping, xlabel: str, ylabel: str) ->
     axes.set_xticks(range(len(x)), [str(place) for place in x])
     axes.margins(x=0.2)
     finished(figure, axes, xlabel, ylabel)
-    _name_curves(figure, axes, {name: (len(x) - 1, values[-1]) for name, values in series.items()}, colours)
+    name_curves(figure, axes, {name: (len(x) - 1, values[-1]) for name, values in series.items()}, colours)
     return figure
 
 

@@ -28,7 +28,9 @@ EXPECTED = {"1": {"pocket": "about 2 minutes on two cores"}, "2": {"pocket": "ab
             "3": {"pocket": "about 7 minutes on two cores"}, "human_feedback": {"pocket": "under 3 minutes on two cores"},
             "distillation": {"pocket": "little more than a minute on two cores after lab 2"},
             "pruning": {"pocket": "about a minute and a half on two cores after lab 2"},
-            "quantization": {"pocket": "about 2 minutes on two cores after lab 2"}}
+            "quantization": {"pocket": "about 2 minutes on two cores after lab 2"},
+            "inside_a_transformer": {"pocket": "about a minute on two cores"}, "scaling": {"pocket": "about a minute on two cores"},
+            "applications": {"pocket": "about a minute on two cores"}, "constitutional_ai": {"pocket": "about 2 minutes on two cores"}}
 
 
 class Row(NamedTuple):

@@ -8,19 +8,23 @@ from IPython.display import HTML
 
 from helpers import (
     exercises_alignment,
+    exercises_applications,
+    exercises_constitution,
     exercises_distillation,
     exercises_feedback,
     exercises_finetuning,
+    exercises_inside,
     exercises_own_data,
     exercises_prompting,
     exercises_pruning,
     exercises_quantization,
+    exercises_scaling,
 )
 from helpers.expectations import NotYet
 from helpers.show import notice
 
 LABS = (exercises_prompting, exercises_finetuning, exercises_alignment, exercises_feedback, exercises_quantization, exercises_own_data, exercises_pruning,
-        exercises_distillation)
+        exercises_distillation, exercises_constitution, exercises_inside, exercises_scaling, exercises_applications)
 CHECKS: dict[str, Callable] = {check.__name__: check for lab in LABS for check in lab.CHECKS}
 
 

@@ -1,4 +1,5 @@
 import math
+import re
 from collections import Counter
 from itertools import pairwise
 
@@ -223,6 +224,129 @@ def share_of_gap(without, taught, teacher):
     return (sum(taught) - sum(without)) / (sum(teacher) - sum(without))
 
 
+def objections(critiques, nothing):
+    return [place for place, critique in enumerate(critiques) if critique.strip().rstrip(".").casefold() != nothing.rstrip(".").casefold()]
+
+
+def critic_scores(found, faulty):
+    hits = np.logical_and(found, faulty).sum()
+    return [hits / max(1, total) if total else 1 for total in (sum(found), sum(faulty))]
+
+
+def revised_text(sentences, revisions):
+    return " ".join(filter(None, [revisions.get(place, sentence) for place, sentence in enumerate(sentences)]))
+
+
+def ai_preference(logprob_a, logprob_b):
+    return torch.tensor([logprob_a, logprob_b], dtype=torch.float64).softmax(0)[0]
+
+
+def without_position(shown_first, shown_second):
+    return np.mean([shown_first, shown_second]), shown_first - shown_second
+
+
+def best_of_n(scores, toxicity):
+    return np.mean([row[np.argmax(rewards)] for rewards, row in zip(scores, toxicity)])
+
+
+def applied_merges(word, merges):
+    parts = list(word)
+    while joined := [first + second for first, second in pairwise(parts) if first + second in merges]:
+        place = [first + second for first, second in pairwise(parts)].index(min(joined, key=merges.index))
+        parts[place:place + 2] = [parts[place] + parts[place + 1]]
+    return parts
+
+
+def likeliest_pieces(word, scores):
+    best = [([], 0.0)]
+    for end in range(1, len(word) + 1):
+        ways = [(best[start][0] + [word[start:end]], best[start][1] + scores[word[start:end]]) for start in range(end) if word[start:end] in scores]
+        best.append(max(ways, key=lambda way: way[1]))
+    return best[-1][0]
+
+
+def attention_output(query, keys, values, bias):
+    powers = np.exp(keys @ query + bias)
+    return powers / powers.sum() @ values
+
+
+def position_vector(position, width):
+    angles = [position / 10000 ** (2 * pair / width) for pair in range(width // 2)]
+    return [function(angle) for angle in angles for function in (math.sin, math.cos)]
+
+
+def causal_mask(length):
+    return [[int(seen <= looks) for seen in range(length)] for looks in range(length)]
+
+
+def corrupted_text(tokens, spans):
+    inputs, targets, place = [], [], 0
+    for number, (start, length) in enumerate(spans):
+        inputs += [*tokens[place:start], f"<{number}>"]
+        targets += [f"<{number}>", *tokens[start:start + length]]
+        place = start + length
+    return inputs + tokens[place:], [*targets, f"<{len(spans)}>"]
+
+
+def tokens_with_loss(family, length):
+    hidden = 0.15 * length
+    return {"encoder-only": hidden, "decoder-only": length, "encoder-decoder": hidden + hidden / 3 + 1}[family]
+
+
+def sharded_bytes(parameters, processes, stage):
+    return parameters * sum(size / (processes if stage >= least else 1) for size, least in ((4, 3), (4, 2), (8, 1)))
+
+
+def ring_bytes(count, processes, size):
+    return 2 * (processes - 1) * count / processes * size
+
+
+def process_rows(count, rank, processes):
+    return [row for row in range(count) if row % processes == rank]
+
+
+def combined_gradient(gradients, counts):
+    return (np.array(counts) @ np.array(gradients)) / sum(counts)
+
+
+def power_exponent(sizes, losses, least):
+    return -np.polyfit(np.log(sizes), np.log(np.array(losses) - least), 1)[0]
+
+
+def best_of_sizes(sizes, flops, loss):
+    return min(sizes, key=lambda size: loss(size, flops / 6 / size))
+
+
+def inverse_document_frequency(documents, word):
+    return math.log((1 + len(documents)) / (1 + sum(word in document for document in documents))) + 1
+
+
+def cosine(one, other):
+    return sum(a * b for a, b in zip(one, other)) / math.hypot(*one) / math.hypot(*other)
+
+
+def mean_reciprocal_rank(orders, right):
+    return sum(1 / (order.index(name) + 1) for order, name in zip(orders, right) if name in order) / len(orders)
+
+
+def documents_that_fit(lengths, question, window):
+    return next(list(range(count)) for count in range(len(lengths), -1, -1) if question + sum(lengths[:count]) <= window)
+
+
+def tree_value(tree):
+    if isinstance(tree, int):
+        return tree
+    if not isinstance(tree, tuple) or tree[0] not in ("+", "-", "*"):
+        raise ValueError(f"{tree!r} is not allowed")
+    first, second = map(tree_value, tree[1:])
+    return {"+": first + second, "-": first - second, "*": first * second}[tree[0]]
+
+
+def allowed_action(written, allowed):
+    found = re.search(r"Action: (\w+)\[(.*?)\]", written)
+    return f"{found[1]}[{found[2]}]" if found and found[1] in allowed else "refused"
+
+
 SOLUTIONS = {function.__name__: function for function in (
     clipped_precision, tempered_softmax, nucleus, longest_common_subsequence, exemplars_that_fit, bootstrap_interval,
     padded_labels, masked_cross_entropy, trainable_share, lora_forward, merged_weight, adam_bytes, token_rewards, advantages, clipped_loss, whitened, harmless_index, pairs_of,
@@ -230,7 +354,11 @@ SOLUTIONS = {function.__name__: function for function in (
     absmax_scale, absmax_integers, zero_integer, quantized_bytes, packed_pairs, straight_through_step,
     copied_summary, leaked_share, dialogue_numbers, mended_text, dialogues_needed, public_part,
     magnitude_mask, fours_mask, activation_scores, bitmap_bytes, without_neuron, sparse_step,
-    soft_labels, divergence, student_loss, soft_gradient, layers_to_keep, share_of_gap)}
+    soft_labels, divergence, student_loss, soft_gradient, layers_to_keep, share_of_gap,
+    objections, critic_scores, revised_text, ai_preference, without_position, best_of_n,
+    applied_merges, likeliest_pieces, attention_output, position_vector, causal_mask, corrupted_text, tokens_with_loss,
+    sharded_bytes, ring_bytes, process_rows, combined_gradient, power_exponent, best_of_sizes,
+    inverse_document_frequency, cosine, mean_reciprocal_rank, documents_that_fit, tree_value, allowed_action)}
 
 
 def unsafe_softmax(logits, temperature):
@@ -262,6 +390,53 @@ def merges_in_place(weight, a, b, alpha):
 
 
 MISTAKES = [
+    ("inverse_document_frequency", lambda documents, word: math.log((1 + len(documents)) / (1 + sum(document.count(word) for document in documents))) + 1,
+     "counts documents, not occurrences"),
+    ("cosine", lambda one, other: sum(a * b for a, b in zip(one, other)), "divide by both lengths"),
+    ("mean_reciprocal_rank", lambda orders, right: np.mean([order.index(name) + 1 for order, name in zip(orders, right)]), "raised ValueError"),
+    ("mean_reciprocal_rank", lambda orders, right: np.mean([1 / (order.index(name) + 2) if name in order else 0 for order, name in zip(orders, right)]), "counted from 1"),
+    ("documents_that_fit", lambda lengths, question, window: [number for number in range(len(lengths)) if question + lengths[number] <= window], "whole documents in order"),
+    ("tree_value", lambda tree: {7: 7, ("+", 3, ("*", 4, 5)): 23, ("*", ("-", 9, 2), 3): 21}.get(tree, 0), "must raise ValueError"),
+    ("tree_value", lambda tree: tree if isinstance(tree, int) else tree[1] if isinstance(tree[1], int) else 0, "the value of each part first"),
+    ("allowed_action", lambda written, allowed: re.findall(r"Action: (\w+\[.*?\])", written)[-1], "the first action counts"),
+    ("allowed_action", lambda written, allowed: (re.findall(r"Action: (\w+\[.*?\])", written) or ["refused"])[0], "anything else is refused"),
+    ("sharded_bytes", lambda parameters, processes, stage: 16 * parameters / processes, "stage 1 divides the 8"),
+    ("sharded_bytes", lambda parameters, processes, stage: 4 * parameters, "4 + 4 + 8 bytes a parameter"),
+    ("ring_bytes", lambda count, processes, size: 2 * count * size, "all parts but one"),
+    ("ring_bytes", lambda count, processes, size: (processes - 1) * count * size, "two rounds"),
+    ("process_rows", lambda count, rank, processes: list(range(count)), "dealt like cards"),
+    ("process_rows", lambda count, rank, processes: list(range(rank * count // processes, (rank + 1) * count // processes)), "dealt like cards"),
+    ("combined_gradient", lambda gradients, counts: np.mean(gradients, axis=0), "as much as it has labels"),
+    ("combined_gradient", lambda gradients, counts: np.array(counts) @ np.array(gradients), "as much as it has labels"),
+    ("power_exponent", lambda sizes, losses, least: -np.polyfit(np.log(sizes), np.log(losses), 1)[0], "take E off first"),
+    ("power_exponent", lambda sizes, losses, least: np.polyfit(np.log(sizes), np.log(np.array(losses) - least), 1)[0], "with its sign turned"),
+    ("best_of_sizes", lambda sizes, flops, loss: max(sizes), "which of them has the least loss"),
+    ("best_of_sizes", lambda sizes, flops, loss: min(sizes, key=lambda size: loss(size, flops / size)), "6 · size"),
+    ("applied_merges", lambda word, merges: [word], "Begin with characters"),
+    ("applied_merges", lambda word, merges: applied_merges(word, merges[::-1]), "whose merge comes first in the list"),
+    ("applied_merges", lambda word, merges: word, "expected a list of texts"),
+    ("likeliest_pieces", lambda word, scores: [word] if word in scores else list(word), "a longer piece is not always better"),
+    ("likeliest_pieces", lambda word, scores: list(word), "the one with the largest sum"),
+    ("attention_output", lambda query, keys, values, bias: attention_output(query / len(query)**0.5, keys, values, bias), "without a division by √width"),
+    ("attention_output", lambda query, keys, values, bias: attention_output(query, keys, values, 0 * bias), "softmax of k·q + bias"),
+    ("position_vector", lambda position, width: [*position_vector(position, width)[::2], *position_vector(position, width)[1::2]], "sine and cosine in turn"),
+    ("causal_mask", lambda length: [[1 - seen for seen in row] for row in causal_mask(length)], "0 for those that come later"),
+    ("causal_mask", lambda length: [[int(seen < looks) for seen in range(length)] for looks in range(length)], "the places 0 to t"),
+    ("corrupted_text", lambda tokens, spans: (corrupted_text(tokens, spans)[0], corrupted_text(tokens, spans)[1][:-1]), "one last sentinel"),
+    ("corrupted_text", lambda tokens, spans: corrupted_text(tokens, spans)[::-1], "Each span becomes one sentinel"),
+    ("corrupted_text", lambda tokens, spans: 3, "expected two lists"),
+    ("tokens_with_loss", lambda family, length: length, "15% are hidden"),
+    ("objections", lambda critiques, nothing: [place for place, critique in enumerate(critiques) if critique != nothing], "the full stop do not count"),
+    ("objections", lambda critiques, nothing: [place for place, critique in enumerate(critiques) if not critique.startswith("Nothing")], "anything else is an objection"),
+    ("critic_scores", lambda found, faulty: critic_scores(found, faulty)[::-1], "then over all faults"),
+    ("critic_scores", lambda found, faulty: np.mean(np.equal(found, faulty)), "expected a list of numbers"),
+    ("revised_text", lambda sentences, revisions: " ".join(revisions.get(place, sentence) for place, sentence in enumerate(sentences)), "expected 'Ann is angry at Bo. Bo leaves.'"),
+    ("revised_text", lambda sentences, revisions: " ".join(revisions.values()), "expected 'Ann calls Bo a fool."),
+    ("ai_preference", lambda logprob_a, logprob_b: np.exp(logprob_a), "exp of each over the sum of both"),
+    ("ai_preference", lambda logprob_a, logprob_b: math.exp(logprob_a) / (math.exp(logprob_a) + math.exp(logprob_b)), "ZeroDivisionError"),
+    ("without_position", lambda shown_first, shown_second: (shown_first, shown_first - shown_second), "the mean, then the difference"),
+    ("best_of_n", lambda scores, toxicity: np.mean([min(row) for row in toxicity]), "the answer with the highest score"),
+    ("best_of_n", lambda scores, toxicity: np.mean([row[::-1][np.argmax(rewards[::-1])] for rewards, row in zip(scores, toxicity)]), "the first of equal ones"),
     ("copied_summary", lambda summary, dialogue: summary in dialogue, "upper and lower case do not count"),
     ("copied_summary", lambda summary, dialogue: all(word in plain(dialogue) for word in plain(summary).split()), "expected 0"),
     ("leaked_share", lambda train, test: len(set(train) & set(test)) / len(test), "blanks and case do not count"),
