@@ -4,9 +4,10 @@ import copy
 
 import pytest
 
-from helpers.distributed import ALONE, FAULTS, WAYS, Job, own_rows, train_steps, train_together
+from helpers.distributed import ALONE, FAULTS, WAYS, Job, own_rows, train_steps
 from helpers.memory import expected
 from helpers.pairs import Collator, encode_pairs
+from helpers.processes import train_together
 from helpers.sizes import count_parameters
 
 

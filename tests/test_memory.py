@@ -18,7 +18,7 @@ from helpers.memory import (
     sent,
     training_step,
 )
-from helpers.sizes import count_parameters, memory_footprint
+from helpers.sizes import count_parameters
 
 
 @pytest.fixture
@@ -32,7 +32,6 @@ def test_a_real_step_holds_what_is_expected_and_leaves_the_model(tiny_model, bat
     before = copy.deepcopy(tiny_model.state_dict())
     step = training_step(tiny_model, batch)
     assert step.held == expected(count_parameters(tiny_model).total) and step.activations > 0 and step.peak >= 0
-    assert step.held.total == memory_footprint(tiny_model)[0]["training"]
     assert all(torch.equal(weight, before[name]) for name, weight in tiny_model.state_dict().items())
 
 
