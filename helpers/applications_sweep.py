@@ -23,7 +23,7 @@ from helpers.training import train
 from helpers.word_problems import LARGE, SMALL, WAYS, Problem, make_problems, problem_prompt, solved_value
 
 FOLDER, COMMAND = RESULTS / "applications", "python -m helpers.applications_sweep"
-STEPS, BATCH, RATE, HELD_OUT = 400, 16, 1e-3, 150      # HELD_OUT problems in the range of the training, and as many with larger numbers
+STEPS, BATCH, RATE, HELD_OUT = 1600, 16, 1e-3, 150      # HELD_OUT problems in the range of the training, and as many with larger numbers
 
 
 @dataclass(frozen=True)

@@ -141,4 +141,4 @@ def budget_explorer(law: ScalingLaw, laws: Sequence[ScalingLaw], low: float, hig
         low, high: powers of ten at the slider's ends; ratio: as for `plot_budget`.
     """
     controls = {"power": widgets.FloatSlider(value=round((low + high) / 2, 1), min=low, max=high, step=0.1)}
-    return _explorer(controls, {"power": "10 to the …"}, lambda power: plot_budget(law, laws, 10**power, ratio), lambda power: budget_text(law, laws, 10**power))
+    return _explorer(controls, {"power": "exponent"}, lambda power: plot_budget(law, laws, 10**power, ratio), lambda power: budget_text(law, laws, 10**power))
