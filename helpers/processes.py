@@ -7,6 +7,7 @@ python -m helpers.processes FOLDER RANK PROCESSES: what started them, a notebook
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -25,6 +26,7 @@ from helpers.memory import Held
 from helpers.runs import write_json
 
 ROOT, WORK = Path(__file__).resolve().parent.parent, "work.json"      # where `helpers` is found; what the processes read
+LOOPBACK = {"linux": "lo", "darwin": "lo0"}     # gloo would listen on the address of the computer's name, which others may reach; on Windows it takes no such name
 
 
 def _load(folder):
@@ -95,12 +97,13 @@ def train_together(model, batches: Sequence[dict], jobs: Sequence[Job], processe
         folder = Path(name)
         model.save_pretrained(folder / "model", safe_serialization=True)
         write_json(folder / WORK, {"batches": plain, "jobs": [asdict(job) for job in jobs]})
-        started = []
+        started, loopback = [], LOOPBACK.get(sys.platform)
+        surroundings = os.environ | ({"GLOO_SOCKET_IFNAME": loopback} if loopback else {})
         try:
             for rank in range(processes):
                 said = files.enter_context(open(folder / f"said-{rank}.txt", "w+", encoding="utf-8", errors="replace", newline="\n"))
                 command = [sys.executable, "-m", "helpers.processes", str(folder), str(rank), str(processes)]
-                started.append((subprocess.Popen(command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=said, stderr=subprocess.STDOUT), said))
+                started.append((subprocess.Popen(command, cwd=ROOT, env=surroundings, stdin=subprocess.DEVNULL, stdout=said, stderr=subprocess.STDOUT), said))
             _wait(started)
         finally:
             _end(started)
