@@ -19,8 +19,8 @@ from torch.nn.functional import cross_entropy
 from torch.nn.parallel import DistributedDataParallel
 
 from helpers.memory import Held, held
+from helpers.pairs import IGNORED
 
-IGNORED = -100      # a label that the loss leaves out
 ALONE, WAYS = "one process", ("ddp", "zero-1", "fsdp")
 FAULTS = ("summed gradients", "same rows", "mean of means")     # of published training code, each for `Job.fault`
 

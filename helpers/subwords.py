@@ -15,7 +15,6 @@ from helpers.statistics import Interval, mean_interval
 
 KINDS = {"BPE": "bpe", "unigram": "unigram"}
 SPACE = "▁"
-SPECIAL = ("<pad>", "</s>", "<unk>")
 TAG = re.compile(r"#\w+#:?")     # who speaks: no word
 WORD = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)?|\d+")
 

@@ -14,6 +14,7 @@ from helpers.palette import (
     COLOURS,
     COMPRESSION,
     DISTILLATION,
+    FAMILIES,
     METHODS,
     PALE,
     PRUNING,
@@ -33,7 +34,8 @@ XYZ = np.array([[0.4124564, 0.3575761, 0.1804375], [0.2126729, 0.7151522, 0.0721
 # Groups of names that one figure can hold; `ALIGNMENT` has several figures with two things each.
 TOGETHER = {"prompting": set(COLOURS.values()), "methods": set(METHODS.values()) | {COLOURS["zero-shot"]}, "series": set(SERIES),
             "compression": set(COMPRESSION.values()), "alignment": set(ALIGNMENT.values()), "bars": {PALE, BLUE, RED},
-            "pruning": set(PRUNING.values()), "distillation": set(DISTILLATION.values()), "applications": set(APPLICATIONS.values())}
+            "pruning": set(PRUNING.values()), "distillation": set(DISTILLATION.values()), "applications": set(APPLICATIONS.values()),
+            "families": set(FAMILIES.values())}
 EVERY = sorted(set().union(*TOGETHER.values()) - {PALE})
 
 
