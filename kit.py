@@ -218,7 +218,7 @@ def perform(options):
         if os.environ.get(name):    # given from the user's folder; the labs run in another one
             os.environ[name] = os.path.abspath(os.path.expanduser(os.environ[name]))
     if options.command == "run":
-        from helpers.running import run_labs
+        from cli.run import run_labs
         return run_labs(options.notebooks, out=options.out.resolve(), profile=options.profile)
     if options.command == "open":
         # Widgets are saved with their notebook, and nobody is asked about news; what a user has set in JupyterLab wins.
@@ -233,13 +233,13 @@ def perform(options):
         os.environ.setdefault("LAB_PROFILE", "pocket")
         return int(pytest.main(options.pytest or ["-q"]))
     if options.command == "site":
-        from helpers.site import site
+        from cli.site import site
         return site(ROOT, options.build.resolve(), options.out.resolve(), options.pictures)
     if options.command == "student":
-        from helpers.handout import hand_out
+        from cli.student import hand_out
         return hand_out(ROOT, options.folder.resolve())
     if options.command == "publish":
-        from helpers.publishing import publish
+        from cli.publish import publish
         return publish(ROOT, list(find_labs().values()), options.repository, options.tag)
     statuses = []
     for path in options.files:
@@ -255,7 +255,7 @@ def main(arguments):
         if options.command == "doctor":
             if environment.version() and not environment.is_current():
                 return restart(environment, arguments)
-            from helpers.doctor import report
+            from cli.doctor import report
             return report(ROOT, environment.state())
         if options.command == "run":
             options.notebooks = choose_labs(options.labs, find_labs())

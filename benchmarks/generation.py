@@ -2,7 +2,7 @@
 
 python -m benchmarks.generation [--rounds 3] [--prompts 64] [--new-tokens 50] [--threads N] [--tokenizer FOLDER]
 
-Each way has the model as it loads it: course labs as it comes, the kit prepared for the processor (`helpers.cpu`).
+Each way has the model as it loads it: course labs as it comes, the kit prepared for the processor (`helpers.models.cpu`).
 The two ways alternate; the ratio is the median over the rounds. Useful work is counted as 2 operations for each weight of
 a matrix and each token that it multiplies: the encoder's weights and the decoder's keys and values of the prompt meet the
 prompt's tokens, the decoder's other weights and the output head the generated ones, end token included. Padding, the rounds
@@ -23,11 +23,11 @@ from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 from transformers.utils import logging
 
 from benchmarks._measuring import machine, matrix_rate, print_table, seconds, useful_work
-from helpers.cpu import prepare_for_cpu
-from helpers.generation import generate, generate_ids
-from helpers.prompts import build_prompt
+from helpers.models.cpu import prepare_for_cpu
+from helpers.models.generation import generate, generate_ids
+from helpers.data.prompts import build_prompt
 from helpers.settings import PROFILES
-from helpers.shapes import untrained
+from helpers.models.shapes import untrained
 
 ROOT = Path(__file__).resolve().parent.parent
 BATCH_SIZE = PROFILES["pocket"]["generation_batch_size"]

@@ -3,7 +3,7 @@
 python -m benchmarks.training [--pairs 64] [--data FOLDER] [--tokenizer FOLDER] [--threads N] [--batch-size 8] [--base-batch-size 4]
 
 Course labs pad every prompt and every label to 512 tokens; a second way pads the prompts alone. Ours pads to the longest of a batch of similar
-lengths and attends at each row's own length (`helpers.pairs`, `helpers.cpu`). All take one step of AdamW a batch, in float32, on untrained weights of
+lengths and attends at each row's own length (`helpers.data.pairs`, `helpers.models.cpu`). All take one step of AdamW a batch, in float32, on untrained weights of
 flan-t5-small's shapes. Real tokens are those of prompts and completions without padding. Useful work is counted as 6
 operations for each weight of a matrix and each real token that it multiplies (2 forwards, 4 backwards), attention's own
 products left out; the share is that work per second over the rate of a square float32 matrix product measured in the same run.
@@ -22,14 +22,14 @@ import torch
 from transformers import AutoTokenizer
 
 from benchmarks._measuring import machine, matrix_rate, peak_bytes, print_table, seconds, useful_work
-from helpers.cpu import prepare_for_cpu
-from helpers.data import load_dialogues
-from helpers.methods import ATTENTION, adapt, full, lora
-from helpers.pairs import IGNORED, Collator, SimilarLengths, encode_pairs, summary_pairs
+from helpers.models.cpu import prepare_for_cpu
+from helpers.data.loading import load_dialogues
+from helpers.training.methods import ATTENTION, adapt, full, lora
+from helpers.data.pairs import IGNORED, Collator, SimilarLengths, encode_pairs, summary_pairs
 from helpers.progress import progress
 from helpers.settings import POCKET, load_settings
-from helpers.shapes import untrained
-from helpers.training import train
+from helpers.models.shapes import untrained
+from helpers.training.training import train
 
 GOALS = {"speed": 3.0, "memory": 0.05, "base, GiB": 8.0}
 PADDED = 512
@@ -47,7 +47,7 @@ def course_batches(pairs, batch_size, pad_token_id, labels_too=True):
 
 
 def our_batches(pairs, batch_size, pad_token_id):
-    """As `helpers.training.train` makes them."""
+    """As `helpers.training.training.train` makes them."""
     lengths = [len(prompt) + len(label) for prompt, label in zip(pairs["input_ids"], pairs["labels"])]
     order = list(SimilarLengths(lengths, batch_size, seed=0))
     for start in range(0, len(order), batch_size):

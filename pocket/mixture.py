@@ -6,9 +6,9 @@ import random
 import re
 from dataclasses import dataclass, replace
 
-from helpers.prompts import TEMPLATES, build_prompt, build_task
-from pocket import styles
-from pocket.generator import Play, World, pseudo_word
+from helpers.data.prompts import TEMPLATES, build_prompt, build_task
+from pocket.scenarios import styles
+from pocket.scenarios.generator import Play, World, pseudo_word
 
 INSTRUCTIONS = tuple(name for name in TEMPLATES if name != "none")
 RUDE_SHARE = 0.27

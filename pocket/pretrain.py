@@ -15,7 +15,7 @@ from torch.nn.functional import cross_entropy
 from transformers import AttentionInterface, T5Config, T5ForConditionalGeneration
 from transformers.masking_utils import AttentionMaskInterface
 
-from helpers.cpu import attend, fuse_gelu, keep_freed_memory, own_lengths, padding_mask
+from helpers.models.cpu import attend, fuse_gelu, keep_freed_memory, own_lengths, padding_mask
 from helpers.progress import progress
 from pocket.mixture import COPYING, EASY_START, MAIN, POLISHING, REFINING, WHOLE
 
@@ -64,7 +64,7 @@ class FrugalAttention:
 
     The buckets of the relative positions end at 128 tokens, so that short inputs hold every distance. But what a far token is worth
     differs in long prompts, where it mostly belongs to another dialogue: at the end some long inputs teach positions too.
-    Takes and returns what `helpers.cpu.own_lengths` does.
+    Takes and returns what `helpers.models.cpu.own_lengths` does.
     """
 
     learns_from = SHORT

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import torch
 from transformers import BertConfig, BertForSequenceClassification
 
-from pocket.styles import HEADLINE, reference_style, summarize
+from pocket.scenarios.styles import HEADLINE, reference_style, summarize
 
 LABELS = {0: "nothate", 1: "hate"}
 HEADS = ("You {insult}!", "You are a {insult}.", "What a {slur} idea!", "Only a {insult} would say that.", "{name} calls {other} a {insult}.",

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import random
 
-from pocket.generator import World
+from pocket.scenarios.generator import World
 from pocket.mixture import Mixture
-from pocket.screenplay import FOLDER, load_scenarios
-from pocket.styles import HEADLINE, references, summarize
+from pocket.scenarios.screenplay import FOLDER, load_scenarios
+from pocket.scenarios.styles import HEADLINE, references, summarize
 
 UNSEEN = ("house_plants", "garden_fence", "library_fine", "calling_in_sick", "campsite_booking", "pet_sitting",
           "lost_umbrella", "tailor_alteration")

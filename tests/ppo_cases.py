@@ -7,10 +7,10 @@ import sys
 import torch
 
 from helpers import progress
-from helpers.methods import ATTENTION, lora
-from helpers.policy import Policy
-from helpers.ppo_training import PPOTrainer
-from helpers.ppo_updates import PPOConfig
+from helpers.training.methods import ATTENTION, lora
+from helpers.alignment.policy import Policy
+from helpers.alignment.ppo_trainer import PPOTrainer
+from helpers.alignment.ppo_updates import PPOConfig
 from tests.conftest import DIALOGUES
 
 CONFIG = {"batch_size": 6, "mini_batch_size": 3, "epochs": 2, "learning_rate": 5e-3, "max_new_tokens": 12}

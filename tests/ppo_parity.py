@@ -1,4 +1,4 @@
-"""Parity of helpers.ppo with recorded tensors of trl 0.11.4, the last library that trained encoder-decoder models by PPO.
+"""Parity of helpers.alignment.ppo with recorded tensors of trl 0.11.4, the last library that trained encoder-decoder models by PPO.
 
 python -m tests.ppo_parity [FOLDER]     prints the worst difference of each field, exits 1 past the tolerance
 
@@ -19,9 +19,9 @@ from safetensors.torch import load_file
 from torch import nn
 from transformers import T5Config, T5ForConditionalGeneration
 
-from helpers.policy import Policy, Rollout
-from helpers.ppo import adapted_kl_coef, masked_mean, token_entropy
-from helpers.ppo_updates import PPOConfig, make_experience, minibatch_loss, update
+from helpers.alignment.policy import Policy, Rollout
+from helpers.alignment.ppo import adapted_kl_coef, masked_mean, token_entropy
+from helpers.alignment.ppo_updates import PPOConfig, make_experience, minibatch_loss, update
 
 FOLDER = Path(__file__).parent / "data" / "ppo"
 TOLERANCE = 1e-4

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helpers.advice import advise, differences, front, missing_families
-from helpers.variants import Variant
+from helpers.compression.advice import advise, differences, front, missing_families
+from helpers.compression.variants import Variant
 
 REFERENCE = np.linspace(0.5, 0.9, 40)
 

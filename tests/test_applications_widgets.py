@@ -3,8 +3,8 @@
 import ipywidgets as widgets
 import pytest
 
-from helpers.agent import Trace, take_step
-from helpers.applications_widgets import documents_page, documents_slider, step_page, step_slider
+from helpers.applications.agent import Trace, take_step
+from helpers.visualization.applications_widgets import documents_page, documents_slider, step_page, step_slider
 
 DOCUMENTS = ["The red lamp costs 7 pounds.", "The <b>hat</b> costs 9 pounds.", "A rope."]
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from helpers.attention import (
+from helpers.transformer.attention import (
     Maps,
     attention_maps,
     copied_places,
@@ -17,8 +17,8 @@ from helpers.attention import (
     self_attention,
     stage_shapes,
 )
-from helpers.cpu import NAME
-from helpers.positions import first_attention
+from helpers.models.cpu import NAME
+from helpers.transformer.positions import first_attention
 
 
 @pytest.fixture(scope="module")

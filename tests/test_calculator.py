@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helpers.calculator import LARGEST, CalculatorError, calculate
+from helpers.applications.calculator import LARGEST, CalculatorError, calculate
 
 numbers = st.integers(0, 999).map(str)
 programs = st.recursive(numbers, lambda part: st.tuples(part, st.sampled_from("+-*"), part).map(lambda three: f"({three[0]} {three[1]} {three[2]})"), max_leaves=6)

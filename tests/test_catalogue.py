@@ -2,7 +2,7 @@
 
 import pytest
 
-from helpers.catalogue import (
+from helpers.applications.catalogue import (
     NAMES,
     PLACES,
     PRICES,

@@ -4,9 +4,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-import helpers.checkpoint
-from helpers.checkpoint import CLAIMS_MIME, Claim, checkpoint
-from helpers.statistics import Interval
+import helpers.evaluation.claims
+from helpers.evaluation.claims import CLAIMS_MIME, Claim, checkpoint
+from helpers.evaluation.statistics import Interval
 
 OURS = SimpleNamespace(profile="pocket", claims_asserted=True)
 THEIRS = SimpleNamespace(profile="base", claims_asserted=False)
@@ -18,7 +18,7 @@ FALSE = Claim("water flows uphill", 0.5, False)
 def shown(monkeypatch):
     """What the checkpoint displayed."""
     seen = []
-    monkeypatch.setattr(helpers.checkpoint, "display", lambda data, raw: seen.append(data))
+    monkeypatch.setattr(helpers.evaluation.claims, "display", lambda data, raw: seen.append(data))
     return seen
 
 

@@ -3,7 +3,7 @@ import copy
 import pytest
 import torch
 
-from helpers.classifier import (
+from helpers.compression.classifier import (
     LEAST,
     Classes,
     Classifier,

@@ -23,9 +23,11 @@ from nbclient import NotebookClient
 from nbformat.v4 import new_code_cell
 from packaging.version import Version
 
-from helpers import colab, doctor, settings
-from helpers.colab import FOR_LABS, SetUpError, install_missing, profile_line, report, versions, wanted
-from helpers.publishing import Address, find_set_up, renew
+from cli import colab
+from cli import doctor
+from helpers import settings
+from cli.colab import FOR_LABS, SetUpError, install_missing, profile_line, report, versions, wanted
+from cli.publish import Address, find_set_up, renew
 
 ROOT = Path(__file__).resolve().parent.parent
 LAB = ROOT / "labs" / "01_dialogue_summarization.ipynb"
@@ -256,7 +258,7 @@ def test_a_lab_alone_in_an_empty_folder_sets_itself_up(environment, wheels, publ
 
 
 INSTALL = """import sys
-from helpers import colab
+from cli import colab
 needed = {"torch": ">=2.6,<3", "numpy": ">=2.0,<3", "transformers": ">=5.23,<6", "kitprobe": sys.argv[1]}
 before = colab.versions()
 try:
@@ -282,6 +284,6 @@ def test_what_is_out_of_bounds_is_exchanged_but_never_numpy(environment, wheels)
 
 
 def test_colab_starts_from_the_standard_library(tmp_path):
-    code = "import sys, helpers.colab; print([name for name in ('torch', 'numpy', 'packaging', 'psutil') if name in sys.modules])"
+    code = "import sys, cli.colab; print([name for name in ('torch', 'numpy', 'packaging', 'psutil') if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True, encoding="utf-8")
     assert done.stdout.strip() == "[]" and doctor.normal("Rouge_Score") == "rouge-score"

@@ -10,7 +10,7 @@ from torch import nn
 from torchao.quantization import Int4Tensor
 from torchao.utils import TorchAOBaseTensor
 
-from helpers.compressed import (
+from helpers.compression.compressed_files import (
     WEIGHTS,
     CompressedError,
     content_digest,
@@ -19,12 +19,12 @@ from helpers.compressed import (
     save_compressed,
     weight_files,
 )
-from helpers.cpu import prepare_for_cpu
-from helpers.generation import generate
-from helpers.methods import adapt, lora
-from helpers.models import head_is_tied
-from helpers.nf4 import nf4
-from helpers.quantized import SCHEMES, held_bytes, low_bits, parts, quantized, with_int8_embeddings
+from helpers.models.cpu import prepare_for_cpu
+from helpers.models.generation import generate
+from helpers.training.methods import adapt, lora
+from helpers.models.loading import head_is_tied
+from helpers.compression.nf4 import nf4
+from helpers.compression.quantized_models import SCHEMES, held_bytes, low_bits, parts, quantized, with_int8_embeddings
 from tests.quantization_cases import wide_model
 
 MAKERS = {"float32": lambda model: model, "bfloat16": lambda model: copy.deepcopy(model).to(torch.bfloat16), "nf4": nf4,

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helpers.constitution import (
+from helpers.alignment.constitution import (
     CONSTITUTION,
     NOTHING,
     RESPECT,

@@ -2,8 +2,8 @@
 
 import pytest
 
-from helpers.constitution import CALM, NOTHING, RESPECT, objects
-from helpers.critique import (
+from helpers.alignment.constitution import CALM, NOTHING, RESPECT, objects
+from helpers.alignment.critique import (
     HEATED,
     INSULT,
     calmed,

@@ -10,12 +10,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helpers import data
-from helpers.data import load_dialogues, load_tasks
-from helpers.dialogues import merge_annotators
-from helpers.records import DataError
+from helpers.data import loading as data
+from helpers.data.loading import load_dialogues, load_tasks
+from helpers.data.dialogues import merge_annotators
+from helpers.data.records import DataError
 from helpers.settings import load_settings
-from helpers.splits import dialogue_key, split_by_hash
+from helpers.data.splits import dialogue_key, split_by_hash
 
 REAL = Path(__file__).resolve().parents[2] / "shared" / "data" / "dialogsum"
 

@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from helpers.distillation_sweep import (
+from sweeps.distillation import (
     CLASS_TEACHER,
     COMMAND,
     FOLDER,
@@ -19,11 +19,11 @@ from helpers.distillation_sweep import (
     student,
     sweeps,
 )
-from helpers.methods import distilled, full
-from helpers.models import load_seq2seq
+from helpers.training.methods import distilled, full
+from helpers.models.loading import load_seq2seq
 from helpers.runs import fingerprint
 from helpers.settings import load_settings
-from helpers.sweeps import Results, load_results, run_sweep
+from sweeps import Results, load_results, run_sweep
 from tests.conftest import DIALOGUES, SUMMARIES
 from tests.tiny_world import tiny_settings
 
@@ -70,8 +70,8 @@ def test_the_teachers_texts_take_the_references_place(bench):
 
 
 def test_points_are_measured_and_kept(bench, tmp_path, monkeypatch):
-    monkeypatch.setattr("helpers.distillation_sweep.CLASS_STEPS", 20)
-    monkeypatch.setattr("helpers.distillation_sweep.CLASS_TEACHER", CLASS_TEACHER | {"steps": 20})
+    monkeypatch.setattr("sweeps.distillation.CLASS_STEPS", 20)
+    monkeypatch.setattr("sweeps.distillation.CLASS_TEACHER", CLASS_TEACHER | {"steps": 20})
     chosen = [Point(full(1e-2), 1, 6, steps=PAUSE), Point(distilled(0.5, 2.0, 1e-2), 1, 6, steps=PAUSE), ClassifierPoint(0.5, 1, 12)]
     bench.teacher_texts = list(SUMMARIES) * 20      # an untrained teacher says nothing that could be trained on
     run_sweep(chosen, bench, tmp_path / "results", tmp_path / "work")
@@ -88,7 +88,7 @@ def test_points_are_measured_and_kept(bench, tmp_path, monkeypatch):
 def test_a_point_is_its_mean_over_the_seeds_and_a_missing_seed_is_named():
     results = Results({Point(full(), seed).name: {"losses": [seed, 1.0], "rouge": {"rouge1": [0.5, seed]}} for seed in SEEDS}, COMMAND)
     assert over_seeds(results, Point(full(), 1)).tolist() == [2.0, 1.0] and each_seed(results, Point(full(), 2), "rouge1").tolist() == [[0.5, 1], [0.5, 2], [0.5, 3]]
-    with pytest.raises(KeyError, match="classifier-a0-t2-lr0.002-n100-s1.json is not among the results; make it with: python -m helpers.distillation_sweep"):
+    with pytest.raises(KeyError, match="classifier-a0-t2-lr0.002-n100-s1.json is not among the results; make it with: python -m sweeps.distillation"):
         over_seeds(results, ClassifierPoint(0.0, 1, 100))
 
 

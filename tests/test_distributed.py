@@ -4,11 +4,11 @@ import copy
 
 import pytest
 
-from helpers.distributed import ALONE, FAULTS, WAYS, Job, own_rows, train_steps
-from helpers.memory import expected
-from helpers.pairs import Collator, encode_pairs
-from helpers.processes import train_together
-from helpers.sizes import count_parameters
+from helpers.training.distributed import ALONE, FAULTS, WAYS, Job, own_rows, train_steps
+from helpers.training.memory import expected
+from helpers.data.pairs import Collator, encode_pairs
+from helpers.training.processes import train_together
+from helpers.models.sizes import count_parameters
 
 
 @pytest.fixture(scope="module")

@@ -4,9 +4,9 @@ import random
 
 import pytest
 
-from helpers.agent import calculator_tool, run_agents
-from helpers.catalogue import draw_names, make_catalogue
-from helpers.errands import KINDS, make_errand, make_errands, step_pairs
+from helpers.applications.agent import calculator_tool, run_agents
+from helpers.applications.catalogue import draw_names, make_catalogue
+from helpers.applications.errands import KINDS, make_errand, make_errands, step_pairs
 
 PRODUCTS = make_catalogue(draw_names(30, 1), 2)
 SEARCH = {product.name: product.sheet() for product in PRODUCTS}.get

@@ -4,7 +4,7 @@ from itertools import chain
 import numpy as np
 import pytest
 
-from helpers.experiments import (
+from helpers.evaluation.experiments import (
     Outcome,
     baselines,
     by_part,
@@ -15,7 +15,7 @@ from helpers.experiments import (
     run_condition,
     score_tasks,
 )
-from helpers.generation import generate
+from helpers.models.generation import generate
 from helpers.settings import load_settings
 
 TRAIN = [{"dialogue": f"#Person1#: Number {number}.{' Really.' * number}", "summary": f"Summary {number}.",
@@ -95,7 +95,7 @@ def test_a_condition_is_repeatable_and_its_draws_differ(tiny_model, tiny_tokeniz
     def echo(model, tokenizer, prompts, **parameters):
         seen.append(prompts)
         return ["Somebody says something."] * len(prompts)
-    monkeypatch.setattr("helpers.experiments.generate", echo)
+    monkeypatch.setattr("helpers.evaluation.experiments.generate", echo)
     runs = [run_condition("one-shot", tiny_model, tiny_tokenizer, settings, rows, TRAIN, shots=1, draws=2, template="none")
             for _ in range(2)]
     assert seen[:2] == seen[2:] and seen[0] != seen[1]
@@ -118,7 +118,7 @@ def test_parts_keep_their_order_and_rows_without_one_are_the_test_part():
 def test_tasks_are_scored_by_kind_and_clustered_by_dialogue(tiny_model, tiny_tokenizer, settings, monkeypatch):
     tasks = [{"id": f"row-{number // 2}", "task": ("topic", "question")[number % 2], "prompt": "?", "answer": "The cat."}
              for number in range(8)]
-    monkeypatch.setattr("helpers.experiments.generate", lambda model, tokenizer, prompts, **parameters:
+    monkeypatch.setattr("helpers.evaluation.experiments.generate", lambda model, tokenizer, prompts, **parameters:
                         ["the cat", "a dog"] * 3 + ["Cat!", "cat"])
     scores = score_tasks(tasks, tiny_model, tiny_tokenizer, settings)
     assert list(scores) == ["question", "topic"]

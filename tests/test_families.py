@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from helpers.families import FamilyModel, Shape, label_losses, pretrain, sight
-from helpers.family_tasks import (
+from helpers.transformer.families import FamilyModel, Shape, label_losses, pretrain, sight
+from helpers.transformer.family_tasks import (
     continuation_examples,
     gap_examples,
     greedy,
@@ -14,8 +14,8 @@ from helpers.family_tasks import (
     states_of,
     turn_questions,
 )
-from helpers.objectives import FAMILIES, shifted
-from helpers.pairs import IGNORED
+from helpers.transformer.objectives import FAMILIES, shifted
+from helpers.data.pairs import IGNORED
 
 SMALL = Shape(width=32, heads=2, blocks=2, hidden=64)
 SENTINELS = [40, 41, 42, 43, 44, 45, 46, 47]

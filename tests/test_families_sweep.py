@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from helpers import families_sweep
-from helpers.families_sweep import (
+from sweeps import families as families_sweep
+from sweeps.families import (
     COMMAND,
     CONTINUED,
     FOLDER,
@@ -21,9 +21,9 @@ from helpers.families_sweep import (
     points,
     probed,
 )
-from helpers.objectives import FAMILIES
+from helpers.transformer.objectives import FAMILIES
 from helpers.settings import load_settings
-from helpers.sweeps import SEEDS, Results, load_results, run_sweep
+from sweeps import SEEDS, Results, load_results, run_sweep
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +57,7 @@ def test_seeds_are_averaged():
     assert over_seeds(made, "decoder-only", "continuation").tolist() == [2.0, 1.0]
     right, numbers = probed(made, "decoder-only", "topic")
     assert right.tolist() == pytest.approx([1 / 3, 1, 0]) and numbers == [0, 0, 1]
-    with pytest.raises(KeyError, match=r"encoder-only-s1.json is not among the results; make it with: python -m helpers.families_sweep"):
+    with pytest.raises(KeyError, match=r"encoder-only-s1.json is not among the results; make it with: python -m sweeps.families"):
         over_seeds(made, "encoder-only", "continuation")
 
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helpers.feedback import (
+from helpers.alignment.human_feedback import (
     FeedbackError,
     FeedbackStore,
     Item,
@@ -56,7 +56,7 @@ def test_a_file_of_other_completions_or_of_something_else_is_named(tmp_path):
 
 def test_several_programs_add_at_once_and_nothing_is_lost(tmp_path):
     store = FeedbackStore(tmp_path / "feedback.sqlite", [Item(str(number), "p", ("x", "y")) for number in range(20)])
-    program = ("import sys; from helpers.feedback import FeedbackStore, Ranking; store = FeedbackStore(sys.argv[1]);"
+    program = ("import sys; from helpers.alignment.human_feedback import FeedbackStore, Ranking; store = FeedbackStore(sys.argv[1]);"
                "[store.add(Ranking(sys.argv[2], name, (1, 0))) for name in store.items]")
     running = [subprocess.Popen([sys.executable, "-c", program, str(store.path), name], cwd=ROOT) for name in ("Ann", "Bo", "Cy")]
     assert [process.wait(timeout=120) for process in running] == [0, 0, 0]

@@ -6,9 +6,10 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from helpers import generation, rounds
-from helpers.generation import GenerationError, evaluating, generate, generate_ids
-from helpers.parameters import NEUTRAL, RULES, check_parameters
+from helpers.models import generation
+from helpers.models import rounds
+from helpers.models.generation import GenerationError, evaluating, generate, generate_ids
+from helpers.models.parameters import NEUTRAL, RULES, check_parameters
 
 SESSION = settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 SAMPLING = {"do_sample": True, "temperature": 2.0, "max_new_tokens": 12}

@@ -10,8 +10,8 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from helpers import handout
-from helpers.handout import ANSWER, HandoutError, contents, find_notebooks, hand_out, without_answers, write_handout
+from cli import student as handout
+from cli.student import ANSWER, HandoutError, contents, find_notebooks, hand_out, without_answers, write_handout
 from tests.test_docs import broken_links
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -86,7 +86,7 @@ def test_the_labs_stay_valid_cleared_and_in_order_with_their_checks(path, given_
 
 def test_the_handout_is_a_kit_of_its_own(given_out):
     names = {path.relative_to(given_out).as_posix() for path in given_out.rglob("*") if path.is_file()}
-    assert {"kit.py", "requirements.txt", "constraints.txt", "helpers/__init__.py", "pocket/model/model.safetensors", "labs/results/ppo/base.json"} <= names
+    assert {"kit.py", "requirements.txt", "constraints.txt", "helpers/__init__.py", "pocket/model/model.safetensors", "sweeps/results/ppo/base.json"} <= names
     assert not [name for name in names if re.match(r"tests|benchmarks|\.venv|build|labs/runs", name) or "__pycache__" in name or "partial" in name]
     imported = {node.module for name in names if name.endswith(".py") for node in ast.walk(ast.parse((given_out / name).read_text(encoding="utf-8")))
                 if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in ("helpers", "pocket", "tests", "benchmarks")}

@@ -6,9 +6,9 @@ import pytest
 import torch
 from transformers import T5Config
 
-from helpers.heads import with_own_head
-from helpers.models import head_is_tied
-from helpers.shapes import untrained
+from helpers.models.heads import with_own_head
+from helpers.models.loading import head_is_tied
+from helpers.models.shapes import untrained
 
 
 def logits(model, tokenizer):

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 import torch
 
-from helpers.attention import Maps, attention_maps
-from helpers.heatmaps import SHOWN, plot_attention, plot_biases, plot_masks, plot_sinusoids
-from helpers.inside_widgets import VIEWS, attention_explorer, attention_figure, merges_explorer, merges_html
-from helpers.positions import sinusoids
+from helpers.transformer.attention import Maps, attention_maps
+from helpers.visualization.heatmaps import SHOWN, plot_attention, plot_biases, plot_masks, plot_sinusoids
+from helpers.visualization.inside_widgets import VIEWS, attention_explorer, attention_figure, merges_explorer, merges_html
+from helpers.transformer.positions import sinusoids
 
 
 @pytest.fixture(autouse=True)

@@ -12,9 +12,10 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from packaging.specifiers import SpecifierSet
 
-from helpers import doctor, running
-from helpers.checkpoint import CLAIMS_MIME
-from helpers.pages import STATE, VIEW, index_page, still, write_figures, write_page
+from cli import doctor
+from cli import run as running
+from helpers.evaluation.claims import CLAIMS_MIME
+from cli.pages import STATE, VIEW, index_page, still, write_figures, write_page
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -37,7 +38,7 @@ def labs(tmp_path):
     return tmp_path
 
 
-@pytest.mark.parametrize("file", ["kit.py", "helpers/doctor.py", "helpers/__init__.py"])
+@pytest.mark.parametrize("file", ["kit.py", "cli/doctor.py", "helpers/__init__.py"])
 def test_what_runs_before_the_set_up_imports_the_standard_library_only(file):
     tree = ast.parse((ROOT / file).read_text(encoding="utf-8"))
     imports = [node for node in tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
@@ -72,7 +73,8 @@ def test_open_starts_jupyterlab_for_this_computer_alone_with_the_kits_settings(k
 
 
 def test_student_and_publish_reach_their_modules(kit, monkeypatch, tmp_path):
-    from helpers import handout, publishing
+    from cli import student as handout
+from cli import publish as publishing
     monkeypatch.setenv("JUPYTER_PREFER_ENV_PATH", "1")
     monkeypatch.setattr(handout, "hand_out", lambda *arguments: arguments)
     monkeypatch.setattr(publishing, "publish", lambda *arguments: arguments)
@@ -84,9 +86,9 @@ def test_student_and_publish_reach_their_modules(kit, monkeypatch, tmp_path):
 
 
 def test_site_reaches_its_module(kit, monkeypatch, tmp_path):
-    import helpers.site
+    import cli.site
     monkeypatch.setenv("JUPYTER_PREFER_ENV_PATH", "1")
-    monkeypatch.setattr(helpers.site, "site", lambda *arguments: arguments)
+    monkeypatch.setattr(cli.site, "site", lambda *arguments: arguments)
     monkeypatch.chdir(tmp_path)
     assert kit.perform(kit.parse(["site"])) == (ROOT, ROOT / "build", ROOT / "build" / "site", False)
     here = tmp_path.resolve()
@@ -197,7 +199,7 @@ def test_an_unsuitable_python_looks_for_another(kit, monkeypatch):
 CLAIM = [{"claim": "one < two <script>", "value": "1 & 2", "holds": True}]
 SHOWN = f"""display({{'{CLAIMS_MIME}': {CLAIM!r}, 'text/plain': 'claims'}}, raw=True)
 display({{'image/png': 'iVBORw0KGgo='}}, raw=True)"""
-GOOD = ["import os, sys, helpers.prompts\nprint(os.environ['LAB_PROFILE'], os.getcwd(), sys.executable)", SHOWN]
+GOOD = ["import os, sys, helpers.data.prompts\nprint(os.environ['LAB_PROFILE'], os.getcwd(), sys.executable)", SHOWN]
 
 
 def write_lab(folder, name, sources):

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from helpers.language_models import BYTES, FLOOR, Shape, byte_losses, losses_of, new_decoder, rate_at, train_decoder
-from helpers.streams import BREAK, DOMAINS, Dialogues, batches, byte_ids, windows
+from helpers.transformer.language_models import BYTES, FLOOR, Shape, byte_losses, losses_of, new_decoder, rate_at, train_decoder
+from helpers.transformer.streams import BREAK, DOMAINS, Dialogues, batches, byte_ids, windows
 from pocket.splits import UNSEEN
 
 

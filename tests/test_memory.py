@@ -7,7 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helpers.memory import (
+from helpers.training.memory import (
     RECIPES,
     STRATEGIES,
     Activations,
@@ -18,7 +18,7 @@ from helpers.memory import (
     sent,
     training_step,
 )
-from helpers.sizes import count_parameters
+from helpers.models.sizes import count_parameters
 
 
 @pytest.fixture

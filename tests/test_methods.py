@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from helpers.methods import (
+from helpers.training.methods import (
     ATTENTION,
     LINEAR,
     NORMS,
@@ -16,11 +16,11 @@ from helpers.methods import (
     selective,
     sparse,
 )
-from helpers.pruning import pruned, zeros
-from helpers.quantized import linear_layers
+from helpers.compression.pruning import pruned, zeros
+from helpers.compression.quantized_models import linear_layers
 from helpers.runs import fingerprint
-from helpers.sizes import count_parameters
-from helpers.training import load_run, train
+from helpers.models.sizes import count_parameters
+from helpers.training.training import load_run, train
 from tests.training_cases import tiny_pairs, tiny_settings
 
 ALL = [full(), lora(4), ia3(), selective(), prompt_tuning(5)]
@@ -33,7 +33,7 @@ def logits(model, batch):
 
 @pytest.fixture(scope="module")
 def batch(tiny_tokenizer):
-    from helpers.pairs import Collator
+    from helpers.data.pairs import Collator
     return Collator(tiny_tokenizer.pad_token_id)(list(tiny_pairs(tiny_tokenizer)))
 
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from rouge_score.rouge_scorer import RougeScorer
 
-from helpers.metrics import (
+from helpers.evaluation.metrics import (
     ROUGE_TYPES,
     bleu,
     distinct_n,

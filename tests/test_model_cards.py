@@ -8,13 +8,13 @@ import pytest
 import yaml
 from huggingface_hub import ModelCard
 
-from helpers.data import load_dialogues
-from helpers.generation import generate
-from helpers.model_cards import export_adapter, literal, public_name
+from helpers.data.loading import load_dialogues
+from helpers.models.generation import generate
+from helpers.training.model_cards import export_adapter, literal, public_name
 from helpers.runs import fingerprint
 from helpers.settings import PROFILES, load_settings
-from helpers.statistics import mean_interval, paired_difference
-from helpers.training import TrainingError, load_adapter
+from helpers.evaluation.statistics import mean_interval, paired_difference
+from helpers.training.training import TrainingError, load_adapter
 from tests.tiny_world import tiny_settings
 from tests.training_cases import tiny_run
 

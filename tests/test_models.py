@@ -12,10 +12,10 @@ from tokenizers import Tokenizer, pre_tokenizers
 from tokenizers import models as token_models
 from transformers import BertConfig, PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration
 
-from helpers import models
-from helpers.models import ModelError, head_is_tied, load_seq2seq
+from helpers.models import loading as models
+from helpers.models.loading import ModelError, head_is_tied, load_seq2seq
 from helpers.settings import load_settings
-from helpers.sizes import count_parameters
+from helpers.models.sizes import count_parameters
 
 WORDS = ["<pad>", "</s>", "<unk>", "hello", "how", "are", "you", "fine", "thanks", "bye"]
 SHAPE = {"vocab_size": 16, "d_model": 8, "d_kv": 4, "d_ff": 12, "num_layers": 1, "num_heads": 2,

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helpers.objectives import (
+from helpers.transformer.objectives import (
     FAMILIES,
     Example,
     batched,
@@ -18,7 +18,7 @@ from helpers.objectives import (
     masked,
     shifted,
 )
-from helpers.pairs import IGNORED
+from helpers.data.pairs import IGNORED
 
 SENTINELS = list(range(900, 916))
 

@@ -3,7 +3,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helpers.pairs import Collator, SimilarLengths, encode_pairs, summary_pairs
+from helpers.data.pairs import Collator, SimilarLengths, encode_pairs, summary_pairs
 
 
 def test_pairs_end_with_the_end_token_and_come_back_as_text(tiny_tokenizer, dialogues, summaries):

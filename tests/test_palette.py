@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
 
-from helpers import plots, show
-from helpers.palette import (
+from helpers.visualization import plots
+from helpers import display as show
+from helpers.visualization.palette import (
     ALIGNMENT,
     APPLICATIONS,
     BLUE,

@@ -8,14 +8,14 @@ from collections import Counter
 import pytest
 from lemminflect import getInflection, getLemma
 
-from helpers.prompts import SEPARATOR
+from helpers.data.prompts import SEPARATOR
 from pocket import build
 from pocket.cards import shared_ngrams
-from pocket.generator import TURNS, World, rank, with_article
+from pocket.scenarios.generator import TURNS, World, rank, with_article
 from pocket.mixture import COPYING, EASY_START, INSTRUCTIONS, MAIN, POLISHING
-from pocket.screenplay import VERB, ScenarioError, check, load_scenarios, parse, read_pools
+from pocket.scenarios.screenplay import VERB, ScenarioError, check, load_scenarios, parse, read_pools
 from pocket.splits import SIZES, UNSEEN, Corpus, make_splits, make_tasks, wild_rows
-from pocket.styles import (
+from pocket.scenarios.styles import (
     IRREGULAR,
     NAMINGS,
     REFERENCE,

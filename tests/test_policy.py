@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 import torch
 
-from helpers.alignment import evaluate_policy
-from helpers.methods import ATTENTION, adapt, lora
-from helpers.policy import Policy
-from helpers.ppo import sequence_kl
+from helpers.alignment.evaluate_policy import evaluate_policy
+from helpers.training.methods import ATTENTION, adapt, lora
+from helpers.alignment.policy import Policy
+from helpers.alignment.ppo import sequence_kl
 from helpers.runs import fingerprint
 from helpers.settings import load_settings
 from tests.conftest import DIALOGUES

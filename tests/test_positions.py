@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers.models.t5.modeling_t5 import T5Attention
 
-from helpers.positions import (
+from helpers.transformer.positions import (
     ORDERS,
     bucket,
     first_attention,

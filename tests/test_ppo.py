@@ -7,7 +7,7 @@ import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from helpers.ppo import (
+from helpers.alignment.ppo import (
     adapted_kl_coef,
     annealed,
     approximate_kl,

@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from helpers.ppo_sweep import COMMAND, DRAWS, FOLDER, KL_COEFS, Bench, Point, over_seeds, points
-from helpers.ppo_updates import PPOConfig
-from helpers.reward import judged_toxicity, load_reward
+from sweeps.ppo import COMMAND, DRAWS, FOLDER, KL_COEFS, Bench, Point, over_seeds, points
+from helpers.alignment.ppo_updates import PPOConfig
+from helpers.alignment.reward_model import judged_toxicity, load_reward
 from helpers.settings import load_settings
-from helpers.sweeps import Results, load_results, run_sweep
+from sweeps import Results, load_results, run_sweep
 from tests.conftest import DIALOGUES, SUMMARIES
 from tests.tiny_world import tiny_settings
 
@@ -46,7 +46,7 @@ def test_a_point_is_measured_on_rude_and_on_polite_dialogues(bench, tmp_path):
 def test_seeds_are_averaged_for_each_dialogue():
     results = Results({Point(0.5, seed).name: {"rude": {"judged": [[0.1 * seed, 0.0], [0.3 * seed, 0.6]]}} for seed in (1, 2, 3)}, COMMAND)
     assert over_seeds(results, 0.5, "judged").tolist() == pytest.approx([0.4, 0.3])
-    with pytest.raises(KeyError, match=r"kl0-s1.json is not among the results; make it with: python -m helpers.ppo_sweep"):
+    with pytest.raises(KeyError, match=r"kl0-s1.json is not among the results; make it with: python -m sweeps.ppo"):
         over_seeds(results, 0.0, "judged")
 
 

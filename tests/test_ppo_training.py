@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from helpers.ppo_training import METRICS, checked_scores
-from helpers.ppo_updates import PPOConfig, PPOError, make_experience, update
+from helpers.alignment.ppo_trainer import METRICS, checked_scores
+from helpers.alignment.ppo_updates import PPOConfig, PPOError, make_experience, update
 from tests.ppo_cases import Brevity, tiny_trainer
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -9,7 +9,7 @@ from nbclient import NotebookClient
 from nbformat.v4 import new_code_cell, new_notebook
 
 from helpers.progress import SHARE, UPDATES, VIEW, Sparing, progress
-from helpers.running import ENCRYPTED, ThisPython
+from cli.run import ENCRYPTED, ThisPython
 
 
 @pytest.mark.parametrize("total", (1, 150, 601, 20_000))

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helpers.prompts import SEPARATOR, TASKS, TEMPLATES, build_prompt, build_task, fit_prompt
+from helpers.data.prompts import SEPARATOR, TASKS, TEMPLATES, build_prompt, build_task, fit_prompt
 
 
 def by_words(text, verbose=True):

@@ -8,11 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from helpers.compressed import load_compressed, save_compressed
-from helpers.generation import generate
-from helpers.models import head_is_tied
-from helpers.pairs import Collator
-from helpers.pruning import (
+from helpers.compression.compressed_files import load_compressed, save_compressed
+from helpers.models.generation import generate
+from helpers.models.loading import head_is_tied
+from helpers.data.pairs import Collator
+from helpers.compression.pruning import (
     GROUP,
     from_bitmap,
     has_two_of_four,
@@ -24,7 +24,7 @@ from helpers.pruning import (
     wanda,
     zeros,
 )
-from helpers.quantized import linear_layers
+from helpers.compression.quantized_models import linear_layers
 from helpers.runs import fingerprint
 from tests.quantization_cases import wide_model
 from tests.training_cases import tiny_pairs

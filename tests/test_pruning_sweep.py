@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from helpers.data import load_dialogues
-from helpers.experiments import by_part
-from helpers.pruning_sweep import COMMAND, FOLDER, KINDS, ROWS, STEPS, Bench, Point, over_seeds, points, sweeps
+from helpers.data.loading import load_dialogues
+from helpers.evaluation.experiments import by_part
+from sweeps.pruning import COMMAND, FOLDER, KINDS, ROWS, STEPS, Bench, Point, over_seeds, points, sweeps
 from helpers.runs import fingerprint
 from helpers.settings import load_settings
-from helpers.sweeps import Results, load_results, run_sweep
+from sweeps import Results, load_results, run_sweep
 from tests.conftest import DIALOGUES, SUMMARIES
 from tests.tiny_world import tiny_settings
 
@@ -61,7 +61,7 @@ def test_seeds_are_averaged_for_each_dialogue():
                       | {Point("layer", 0.5).name: {"loss": [7.0, 3.0]}}, COMMAND)
     assert over_seeds(results, "layer", 0.5, "full").tolist() == [2.0, 1.0] and over_seeds(results, "layer", 0.5).tolist() == [7.0, 3.0]
     assert over_seeds(results, "layer", 0.5, "full", "rouge1").tolist() == pytest.approx([0.2, 0.5])
-    with pytest.raises(KeyError, match=r"layer-0.9-none.json is not among the results; make it with: python -m helpers.pruning_sweep"):
+    with pytest.raises(KeyError, match=r"layer-0.9-none.json is not among the results; make it with: python -m sweeps.pruning"):
         over_seeds(results, "layer", 0.9)
 
 

@@ -11,9 +11,9 @@ from types import ModuleType
 import nbformat
 import pytest
 
-from helpers.handout import find_notebooks
-from helpers.pages import write_page
-from helpers.publishing import (
+from cli.student import find_notebooks
+from cli.pages import write_page
+from cli.publish import (
     UNPUBLISHED_BADGE,
     Address,
     PublishError,
@@ -157,7 +157,7 @@ def test_what_cannot_be_fetched_is_named_with_gits_reason(in_colab, monkeypatch)
 
 
 def test_a_kit_that_was_uploaded_is_used_where_it_lies(in_colab, monkeypatch):
-    from helpers import colab
+    from cli import colab
     found = []
     monkeypatch.setattr(colab, "set_up", found.append)
     monkeypatch.setattr(subprocess, "run", None)

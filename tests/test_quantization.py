@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torchao.quantization.quant_primitives import MappingType, choose_qparams_affine, quantize_affine
 
-from helpers.quantization import (
+from helpers.compression.quantization import (
     absmax,
     fake_quantize,
     groups_of,

@@ -5,11 +5,11 @@ import json
 import numpy as np
 import pytest
 
-from helpers import finetuning_sweep
-from helpers.methods import full, lora, qat
-from helpers.models import load_seq2seq
-from helpers.pairs import summary_pairs
-from helpers.quantization_sweep import (
+from sweeps import finetuning as finetuning_sweep
+from helpers.training.methods import full, lora, qat
+from helpers.models.loading import load_seq2seq
+from helpers.data.pairs import summary_pairs
+from sweeps.quantization import (
     BEFORE,
     COMMAND,
     FOLDER,
@@ -26,9 +26,9 @@ from helpers.quantization_sweep import (
     sweeps,
 )
 from helpers.runs import fingerprint
-from helpers.sensitivity import pair_losses
+from helpers.compression.sensitivity import pair_losses
 from helpers.settings import load_settings
-from helpers.sweeps import Results, load_results, run_sweep
+from sweeps import Results, load_results, run_sweep
 from tests import conftest
 from tests.quantization_cases import wide_model
 from tests.tiny_world import tiny_settings
@@ -79,7 +79,7 @@ def test_a_point_is_its_mean_over_the_seeds_and_a_missing_seed_is_named():
     results = Results({Point(full(1e-3), seed).name: {"scores": {"int2": {"loss": [0.1 * seed, 0.5]}}} for seed in (1, 2, 3)}, COMMAND)
     assert each_seed(results, full(1e-3), "int2").shape == (3, 2)
     assert over_seeds(results, full(1e-3), "int2").tolist() == pytest.approx([0.2, 0.5])
-    with pytest.raises(KeyError, match="qlora-lr0.004-s1.json is not among the results; make it with: python -m helpers.quantization_sweep"):
+    with pytest.raises(KeyError, match="qlora-lr0.004-s1.json is not among the results; make it with: python -m sweeps.quantization"):
         over_seeds(results, lora(), "nf4", four_bit=True)
 
 

@@ -6,12 +6,12 @@ import pytest
 import torch
 from torchao.utils import TorchAOBaseTensor
 
-from helpers.generation import generate
-from helpers.methods import adapt, qat
-from helpers.models import head_is_tied
-from helpers.nf4 import nf4
-from helpers.quantization import relative_error
-from helpers.quantized import (
+from helpers.models.generation import generate
+from helpers.training.methods import adapt, qat
+from helpers.models.loading import head_is_tied
+from helpers.compression.nf4 import nf4
+from helpers.compression.quantization import relative_error
+from helpers.compression.quantized_models import (
     SCHEMES,
     converted,
     fake_quantized,
@@ -22,7 +22,7 @@ from helpers.quantized import (
     with_int8_embeddings,
 )
 from helpers.runs import fingerprint
-from helpers.training import load_run, train
+from helpers.training.training import load_run, train
 from tests.quantization_cases import wide_model
 from tests.training_cases import logits, tiny_batch, tiny_pairs, tiny_settings
 

@@ -2,8 +2,8 @@
 
 import ipywidgets as widgets
 
-from helpers.feedback import FeedbackStore, Item
-from helpers.ranking_widget import ranking_widget
+from helpers.alignment.human_feedback import FeedbackStore, Item
+from helpers.visualization.ranking_widget import ranking_widget
 
 
 def buttons(box):

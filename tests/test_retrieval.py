@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn.metrics.pairwise import cosine_similarity
 
-from helpers.generation import GenerationError
-from helpers.retrieval import (
+from helpers.models.generation import GenerationError
+from helpers.applications.retrieval import (
     VectorStore,
     best,
     bm25_scores,

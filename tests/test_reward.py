@@ -7,7 +7,7 @@ import pytest
 import torch
 from transformers import BertConfig, BertForSequenceClassification
 
-from helpers.reward import ClassifierReward, RewardError, harmless_label, judged_toxicity, load_reward
+from helpers.alignment.reward_model import ClassifierReward, RewardError, harmless_label, judged_toxicity, load_reward
 from helpers.settings import POCKET, load_settings
 
 RUDE, POLITE = "#Person1# calls #Person2# an idiot.", "#Person1# thanks #Person2# for the lemonade."

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import GenerationConfig
 
-from helpers.generation import GenerationError, generate
-from helpers.sampling import greedy_decode, next_token_logits, token_distribution, token_text
+from helpers.models.generation import GenerationError, generate
+from helpers.models.sampling import greedy_decode, next_token_logits, token_distribution, token_text
 
 LOGITS = st.lists(st.floats(-15, 15, width=32), min_size=2, max_size=40).map(torch.tensor)
 TEMPERATURE = st.floats(0.1, 5.0)

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import settings as examples
 from hypothesis import strategies as st
 
-from helpers.scaling import (
+from helpers.training.scaling_laws import (
     FLOPS,
     ScalingLaw,
     fit_law,
@@ -16,7 +16,7 @@ from helpers.scaling import (
     resampled_laws,
     residuals,
 )
-from helpers.scaling_sweep import Runs
+from sweeps.scaling import Runs
 
 LAW = ScalingLaw(0.9, 40.0, 0.35, 60.0, 0.40)
 

@@ -4,9 +4,9 @@ import ipywidgets
 import numpy as np
 import pytest
 
-from helpers.memory import RECIPES, STRATEGIES, expected
-from helpers.scaling import ScalingLaw
-from helpers.scaling_figures import (
+from helpers.training.memory import RECIPES, STRATEGIES, expected
+from helpers.training.scaling_laws import ScalingLaw
+from helpers.visualization.scaling import (
     budget_explorer,
     budget_text,
     plot_budget,

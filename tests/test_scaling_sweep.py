@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from helpers.language_models import Shape
-from helpers.scaling_sweep import (
+from helpers.transformer.language_models import Shape
+from sweeps.scaling import (
     BUDGETS,
     COMMAND,
     DOMAIN,
@@ -21,7 +21,7 @@ from helpers.scaling_sweep import (
     runs_of,
     sweeps,
 )
-from helpers.sweeps import SEEDS, Results, load_results, run_sweep
+from sweeps import SEEDS, Results, load_results, run_sweep
 
 
 @pytest.fixture(scope="module")
@@ -64,5 +64,5 @@ def test_columns_and_means_over_seeds():
     assert (runs.parameters - runs_of(results, [one, other], embeddings=False).parameters).tolist() == [256 * 16, 256 * 32]
     seeds = Results({Point(SPECIALIST, 2**19, DOMAIN, seed).name: {"loss": {"inside": [seed, 1.0]}} for seed in SEEDS}, COMMAND)
     assert domain_losses(seeds, SPECIALIST, DOMAIN, "inside").tolist() == [2.0, 1.0]
-    with pytest.raises(KeyError, match="make it with: python -m helpers.scaling_sweep"):
+    with pytest.raises(KeyError, match="make it with: python -m sweeps.scaling"):
         domain_losses(seeds, SPECIALIST, "all", "inside")

@@ -16,20 +16,20 @@ import yaml
 from datasets import Dataset
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
-from helpers import running
-from helpers.data import load_dialogues
-from helpers.inspection import inspect_dialogues
-from helpers.model_cards import model_card
-from helpers.models import ModelError, load_seq2seq
-from helpers.pages import STATE, VIEW, index_page, write_page
-from helpers.plots import plot_intervals
-from helpers.records import DataError, read_rows
-from helpers.reward import RewardError, load_reward
+from cli import run as running
+from helpers.data.loading import load_dialogues
+from helpers.data.inspection import inspect_dialogues
+from helpers.training.model_cards import model_card
+from helpers.models.loading import ModelError, load_seq2seq
+from cli.pages import STATE, VIEW, index_page, write_page
+from helpers.visualization.plots import plot_intervals
+from helpers.data.records import DataError, read_rows
+from helpers.alignment.reward_model import RewardError, load_reward
 from helpers.settings import SettingsError, load_settings
-from helpers.show import table, texts, tokens
-from helpers.statistics import Interval
-from helpers.training import TrainingError, load_adapter, load_run
-from helpers.widgets import png
+from helpers.display import table, texts, tokens
+from helpers.evaluation.statistics import Interval
+from helpers.training.training import TrainingError, load_adapter, load_run
+from helpers.visualization.widgets import png
 from tests.training_cases import tiny_run, tiny_settings
 
 ROOT = Path(__file__).resolve().parent.parent

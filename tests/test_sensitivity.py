@@ -5,9 +5,9 @@ import copy
 import pytest
 import torch
 
-from helpers.pairs import Collator
-from helpers.quantized import low_bits, quantized
-from helpers.sensitivity import layer_kinds, pair_losses, part_of, sensitivity
+from helpers.data.pairs import Collator
+from helpers.compression.quantized_models import low_bits, quantized
+from helpers.compression.sensitivity import layer_kinds, pair_losses, part_of, sensitivity
 from tests.quantization_cases import wide_model
 from tests.training_cases import tiny_pairs
 

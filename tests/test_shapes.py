@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from helpers.methods import ATTENTION, adapt, lora
-from helpers.models import PARAMETERS, head_is_tied
-from helpers.shapes import SHAPES, untrained
-from helpers.sizes import count_parameters
+from helpers.training.methods import ATTENTION, adapt, lora
+from helpers.models.loading import PARAMETERS, head_is_tied
+from helpers.models.shapes import SHAPES, untrained
+from helpers.models.sizes import count_parameters
 
 
 @pytest.mark.parametrize("name", SHAPES)

@@ -1,6 +1,6 @@
 import pytest
 
-from helpers.show import table, texts, tokens
+from helpers.display import table, texts, tokens
 
 SCRIPT = "<script>alert('x')</script>"
 

@@ -5,7 +5,7 @@ import torch
 from safetensors.torch import load_file
 from transformers import T5Config, T5ForConditionalGeneration
 
-from helpers.sizes import count_parameters, parameter_table
+from helpers.models.sizes import count_parameters, parameter_table
 
 EMBEDDINGS = 16 * 8     # vocabulary times width
 

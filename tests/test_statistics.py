@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from helpers.statistics import Interval, mean_interval, paired_difference, ratio_interval
+from helpers.evaluation.statistics import Interval, mean_interval, paired_difference, ratio_interval
 
 SCORES = st.lists(st.floats(0, 1), min_size=2, max_size=30)
 QUICK = settings(max_examples=40)

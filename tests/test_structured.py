@@ -5,12 +5,12 @@ import copy
 import pytest
 import torch
 
-from helpers.compressed import file_bytes, load_compressed, save_compressed
-from helpers.generation import generate
-from helpers.pairs import Collator
+from helpers.compression.compressed_files import file_bytes, load_compressed, save_compressed
+from helpers.models.generation import generate
+from helpers.data.pairs import Collator
 from helpers.runs import fingerprint
-from helpers.sizes import count_parameters
-from helpers.structured import CROSS, FEED_FORWARD, SELF, gradient_importance, magnitudes, smaller, units
+from helpers.models.sizes import count_parameters
+from helpers.compression.structured_pruning import CROSS, FEED_FORWARD, SELF, gradient_importance, magnitudes, smaller, units
 from tests.quantization_cases import wide_model
 from tests.training_cases import logits, tiny_batch, tiny_pairs
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helpers.subwords import (
+from helpers.transformer.tokenizers import (
     KINDS,
     bpe_cut,
     cost_of_kinds,

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from helpers.finetuning_sweep import COMMAND, FOLDER, Bench, points, sweeps
-from helpers.models import load_seq2seq
+from sweeps.finetuning import COMMAND, FOLDER, Bench, points, sweeps
+from helpers.models.loading import load_seq2seq
 from helpers.runs import fingerprint
 from helpers.settings import load_settings
-from helpers.sweeps import load_results
+from sweeps import load_results
 
 TOLERANCE = 0.03      # of the mean ROUGE-1: other processors and numbers of threads round otherwise, and training amplifies it
 

@@ -3,7 +3,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from helpers.sweeps import command_line, each_once, load_results, run_sweep
+from sweeps import command_line, each_once, load_results, run_sweep
 
 
 @dataclass(frozen=True)

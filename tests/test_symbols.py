@@ -4,7 +4,7 @@ import copy
 
 import torch
 
-from helpers.symbols import similarities, symbol_ids, twins, with_fresh_vectors
+from helpers.applications.symbols import similarities, symbol_ids, twins, with_fresh_vectors
 
 
 def as_twins(model, tokenizer, symbols):

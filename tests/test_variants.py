@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from helpers import variants
-from helpers.compressed import file_bytes, save_compressed
-from helpers.methods import adapt, lora
-from helpers.quantized import low_bits, quantized
+from helpers.compression import variants
+from helpers.compression.compressed_files import file_bytes, save_compressed
+from helpers.training.methods import adapt, lora
+from helpers.compression.quantized_models import low_bits, quantized
 from helpers.runs import fingerprint
-from helpers.variants import measure_variant, read_variants, token_milliseconds
+from helpers.compression.variants import measure_variant, read_variants, token_milliseconds
 from tests.quantization_cases import wide_model
 from tests.training_cases import tiny_settings
 

@@ -4,12 +4,12 @@ from itertools import product
 import ipywidgets
 import pytest
 
-import helpers.widgets
-from helpers.parameters import GenerationError
-from helpers.prompts import TEMPLATES
-from helpers.sampling import next_token_logits
+import helpers.visualization.widgets
+from helpers.models.parameters import GenerationError
+from helpers.data.prompts import TEMPLATES
+from helpers.models.sampling import next_token_logits
 from helpers.settings import PROFILES, load_settings
-from helpers.widgets import (
+from helpers.visualization.widgets import (
     TEMPERATURES,
     TOP_K,
     TOP_P,
@@ -118,7 +118,7 @@ def test_examples_that_do_not_fit_are_counted(outputs, dialogues):
 
 
 def test_what_the_model_wrote_is_escaped(outputs, monkeypatch):
-    monkeypatch.setattr(helpers.widgets, "generate", lambda model, tokenizer, prompts, **parameters:
+    monkeypatch.setattr(helpers.visualization.widgets, "generate", lambda model, tokenizer, prompts, **parameters:
                         ["<script>alert(1)</script>"] * len(prompts))
     page = outputs("#Person1#: <script>alert(2)</script>")
     assert "<script" not in page and page.count("&lt;script&gt;") == 2
@@ -127,7 +127,7 @@ def test_what_the_model_wrote_is_escaped(outputs, monkeypatch):
 def test_what_an_error_quotes_is_escaped(outputs, monkeypatch):
     def fails(*arguments, **parameters):
         raise GenerationError("prompt '<script>' is bad")
-    monkeypatch.setattr(helpers.widgets, "generate", fails)
+    monkeypatch.setattr(helpers.visualization.widgets, "generate", fails)
     page = outputs("#Person1#: <script>alert(2)</script>")
     assert "<script" not in page and "&lt;script&gt;" in page
 
@@ -149,7 +149,7 @@ def test_the_button_comes_back_after_an_error_nobody_expected(tiny_model, tiny_t
 
     def fails(*arguments, **parameters):
         raise MemoryError
-    monkeypatch.setattr(helpers.widgets, "playground_outputs", fails)
+    monkeypatch.setattr(helpers.visualization.widgets, "playground_outputs", fails)
     button.click()      # a widget reports what its callback raised, and goes on
     assert not button.disabled and button.description == "Generate"
 
@@ -164,7 +164,7 @@ def test_profile_dropdown_starts_with_the_environments_choice(monkeypatch, varia
     monkeypatch.setitem(os.environ, "LAB_PROFILE", variable)
     dropdown = profile_dropdown()
     assert list(dropdown.options) == list(PROFILES)
-    assert dropdown.value == (value or (None if variable else helpers.widgets.default_profile()))
+    assert dropdown.value == (value or (None if variable else helpers.visualization.widgets.default_profile()))
 
 
 def test_png_is_a_picture(tiny_model, tiny_tokenizer, dialogues):
@@ -174,7 +174,7 @@ def test_png_is_a_picture(tiny_model, tiny_tokenizer, dialogues):
 
 def test_live_losses_are_one_picture_that_changes(monkeypatch):
     shown = []
-    monkeypatch.setattr(helpers.widgets, "display", shown.append)
+    monkeypatch.setattr(helpers.visualization.widgets, "display", shown.append)
     live = live_losses("lora")
     live([[1, 3.0]], [])
     first = bytes(live.picture.value)
@@ -184,7 +184,7 @@ def test_live_losses_are_one_picture_that_changes(monkeypatch):
 
 def test_live_metrics_take_the_history_of_ppo(monkeypatch):
     shown = []
-    monkeypatch.setattr(helpers.widgets, "display", shown.append)
+    monkeypatch.setattr(helpers.visualization.widgets, "display", shown.append)
     live = live_metrics()
     for steps in (1, 2):
         live([{"score": 0.1 * step, "kl": step} for step in range(steps)])
@@ -213,5 +213,5 @@ def test_a_field_shows_no_error_of_rounding_and_leaves_the_slider_alone(tiny_mod
 
 def test_the_explorers_sentence_says_what_its_figure_shows(tiny_model, tiny_tokenizer, dialogues):
     logits = next_token_logits(tiny_model, tiny_tokenizer, dialogues[0])
-    sentence = helpers.widgets.next_token_text(logits, tiny_tokenizer, 0.5, 1, 1.0)
+    sentence = helpers.visualization.widgets.next_token_text(logits, tiny_tokenizer, 0.5, 1, 1.0)
     assert f"temperature 0.5, top-k 1, top-p 1: 1 of {len(logits)} tokens" in sentence and "100.0%" in sentence and sentence.count("%") == 1

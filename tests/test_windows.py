@@ -15,13 +15,13 @@ from pathlib import Path, PurePath
 import nbformat
 import pytest
 
-from helpers import doctor
-from helpers.finetuning_sweep import points as finetuning_points
-from helpers.handout import contents, find_notebooks, without_answers
-from helpers.pages import write_figures
-from helpers.ppo_sweep import points as ppo_points
-from helpers.publishing import Address, find_set_up, renew
-from helpers.records import DataError, read_rows
+from cli import doctor
+from sweeps.finetuning import points as finetuning_points
+from cli.student import contents, find_notebooks, without_answers
+from cli.pages import write_figures
+from sweeps.ppo import points as ppo_points
+from cli.publish import Address, find_set_up, renew
+from helpers.data.records import DataError, read_rows
 from helpers.settings import load_settings
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -1,0 +1,70 @@
+"""Executed labs: what `kit.py run` left of each, and whether it still is what the lab would give."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import NamedTuple
+
+import nbformat
+
+from cli.publish import find_set_up
+from cli.run import read_results
+
+
+class ExecutedError(ValueError):
+    """A build folder, or a file in it, that cannot be used; the message says which command mends it."""
+
+
+class Executed(NamedTuple):
+    """A lab and its run."""
+    lab: Path               # the lab itself
+    notebook: object        # as executed; the lab as it stands where there was no run
+    executed: bool
+    profile: str            # that it ran with, "" where that is not known
+    complaint: str          # why its results are missing or not to be relied on; "" where all is well
+
+
+def command(lab: Path) -> str:
+    """What executes a lab."""
+    return f"python kit.py run {int(lab.stem[:2]) if lab.stem[:2].isdigit() else lab.stem}"
+
+
+def code(notebook) -> list[str]:
+    """The code of a notebook that a computer runs: without the set-up cell, which only Colab does and `kit.py publish` writes."""
+    set_up = find_set_up(notebook)
+    return [cell.source for index, cell in enumerate(notebook.cells) if cell.cell_type == "code" and index != set_up]
+
+
+def read_executed(lab: Path, build: Path) -> Executed:
+    """A lab's run in the folder `build`.
+
+    Raises:
+        ExecutedError: a file that is no notebook.
+    """
+    current, place = nbformat.read(lab, as_version=4), build / lab.name
+    if not place.exists():
+        return Executed(lab, current, False, "", f"{lab.stem}: not executed; {command(lab)} does it")
+    try:
+        notebook = nbformat.read(place, as_version=4)
+        nbformat.validate(notebook)
+    except (ValueError, nbformat.ValidationError) as error:
+        reason = (str(error) or repr(error)).splitlines()[0][:100]
+        raise ExecutedError(f"{place}: is no notebook ({reason}); {command(lab)} writes it anew") from None
+    known = next((result for result in read_results(build) if result["name"] == lab.stem), {})
+    complaint = ""
+    if known.get("status", "finished") != "finished":
+        complaint = f"{lab.stem}: {known['status']}; {command(lab)} executes it again"
+    elif code(current) != code(notebook):
+        complaint = f"{lab.stem}: the lab was changed after it was executed; {command(lab)} executes it again"
+    return Executed(lab, notebook, True, known.get("profile", ""), complaint)
+
+
+def read_all(labs: list[Path], build: Path) -> list[Executed]:
+    """The runs of several labs.
+
+    Raises:
+        ExecutedError: no lab was executed into `build`, or a file in it is no notebook.
+    """
+    if not any((build / lab.name).exists() for lab in labs):
+        raise ExecutedError(f"{build}: holds no executed lab; python kit.py run executes the numbered ones, python kit.py run extras the others")
+    return [read_executed(lab, build) for lab in labs]

@@ -1,0 +1,145 @@
+"""Variants: compressed models measured alike — quality, file, loading, memory, time a token — each kept in a small record that all labs read."""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+import json
+import platform
+import re
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from helpers.compression.compressed_files import content_digest, file_bytes, load_compressed
+from helpers.evaluation.experiments import run_condition
+from helpers.models.generation import generate_ids
+from helpers.hardware import PeakMemory, release_freed_memory
+from helpers.data.prompts import build_prompt
+from helpers.compression.quantized_models import held_bytes
+from helpers.runs import write_json
+from helpers.evaluation.statistics import Interval, mean_interval
+
+PROMPTS, TOKENS = 8, 24     # of the measurement of time: so many prompts alone, so many tokens at most
+FAMILIES = ("quantization", "distillation", "pruning")      # the notebooks in labs/extras that leave records
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One compressed model as it was measured after loading it from its file.
+
+    Attributes:
+        name, family: what it is ("int8 dynamic"), and which lab made it ("quantization").
+        identity: of file, dialogues and settings: a record of anything else is not this variant's.
+        start: `fingerprint` of the model that was compressed.
+        scores: ROUGE type -> one F1 for each dialogue, in the order of the test dialogues.
+        file_bytes, held_bytes: weights on disk, and in memory once loaded.
+        load_seconds: from file to a model that is ready.
+        peak_bytes: the most memory that loading and one completion took above what was held before.
+        milliseconds: a token, of each of some prompts that were completed alone.
+        machine: processor or GPU, and threads; times mean nothing without it.
+    """
+    name: str
+    family: str
+    identity: str
+    start: str
+    scores: dict
+    file_bytes: int
+    held_bytes: int
+    load_seconds: float
+    peak_bytes: int
+    milliseconds: list
+    machine: str
+
+    def quality(self, metric: str = "rouge1") -> Interval:
+        """Mean over dialogues."""
+        return mean_interval(self.scores[metric])
+
+    def latency(self) -> Interval:
+        """Milliseconds a token, mean over prompts."""
+        return mean_interval(self.milliseconds)
+
+
+def slug(name: str) -> str:
+    """The name as a file may be called on any system: "int4, embeddings int8" is "int4-embeddings-int8"."""
+    return re.sub(r"[^\w.]+", "-", name).strip("-")
+
+
+def machine(device: str) -> str:
+    """What computes, in words."""
+    return torch.cuda.get_device_name() if device == "cuda" else f"{platform.machine()}, {torch.get_num_threads()} threads"
+
+
+def token_milliseconds(model, tokenizer, prompts: Sequence[str], tokens: int = TOKENS, warm: bool = False) -> list[float]:
+    """Time a token of each prompt, completed alone and greedily; the encoder's share included, the model's first completion not counted.
+
+    Args:
+        warm: the model has completed a prompt already; else the first one is completed twice.
+    """
+    found = []
+    for prompt in (prompts if warm else (prompts[0], *prompts)):
+        started = time.perf_counter()
+        ids = generate_ids(model, tokenizer, [prompt], max_new_tokens=tokens, show_progress=False)[0]
+        found.append(1000 * (time.perf_counter() - started) / min(len(ids) + 1, tokens))      # the end token takes its time too
+    return found[0 if warm else 1:]
+
+
+def _first_use(folder, prompt, device):
+    """Loads the model and completes one prompt: (tokenizer, model, seconds until it was loaded, peak bytes of it all)."""
+    gc.collect()
+    release_freed_memory()      # else what earlier models took is used again, and nothing is seen to grow
+    with PeakMemory(device) as memory:
+        started = time.perf_counter()
+        tokenizer, model = load_compressed(folder, device)
+        seconds = time.perf_counter() - started
+        generate_ids(model, tokenizer, [prompt], max_new_tokens=TOKENS, show_progress=False)
+    return tokenizer, model, seconds, memory.peak
+
+
+def measure_variant(name: str, family: str, folder, start: str, rows: Sequence, settings, records, again: bool = False) -> Variant:
+    """Measures a compressed model from its file, or reads the record of exactly that.
+
+    Args:
+        folder: as `save_compressed` wrote it. start: `fingerprint` of the model that it was made from.
+        rows: test dialogues. records: folder of the records, common to all labs. again: measures in any case.
+    """
+    facts = [content_digest(folder), [row["id"] for row in rows], settings.max_prompt_tokens, settings.max_new_tokens, settings.device, PROMPTS, TOKENS]
+    path, identity = Path(records) / f"{slug(f'{family} {name}')}-{start[:8]}.json", hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:16]
+    known = read_variants(records, start).get(name)
+    if known and known.identity == identity and not again:
+        return known
+    prompts = [build_prompt(row["dialogue"]) for row in rows[:PROMPTS]]
+    tokenizer, model, seconds, peak = _first_use(folder, prompts[0], settings.device)
+    milliseconds = token_milliseconds(model, tokenizer, prompts, warm=True)
+    scores = run_condition(name, model, tokenizer, settings, rows).scores
+    variant = Variant(name, family, identity, start, {metric: np.round(values[0].astype(float), 4).tolist() for metric, values in scores.items()},
+                      file_bytes(folder), held_bytes(model), seconds, peak, milliseconds, machine(settings.device))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_json(path, asdict(variant))
+    return variant
+
+
+def read_variants(records, *starts: str) -> dict[str, Variant]:
+    """Name -> variant of all records in a folder, whichever lab left them: family by family, the largest file first; of two with one name the first.
+
+    Args:
+        starts: `fingerprint` of models; without one the variants of all, else those that were made from these.
+    Raises:
+        ValueError: a file that is no record; it is named.
+    """
+    found = []
+    for path in sorted(Path(records).glob("*.json")):
+        try:
+            variant = Variant(**json.loads(path.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError) as error:
+            raise ValueError(f"{path}: is no record of a variant ({error}); delete it, and run the lab that made it again") from error
+        if not starts or variant.start in starts:
+            found.append(variant)
+    named = {}
+    for variant in sorted(found, key=lambda variant: (FAMILIES.index(variant.family) if variant.family in FAMILIES else len(FAMILIES), -variant.file_bytes)):
+        named.setdefault(variant.name, variant)
+    return named

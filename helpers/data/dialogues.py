@@ -1,0 +1,144 @@
+"""Dialogues: turns rows of any known layout into the kit's one form, and says what is wrong with the others."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from helpers.data.records import Problem, Row, require_columns
+
+OWN_COLUMNS = ("id", "dialogue", "summary", "topic", "summaries")
+
+
+class Checked(NamedTuple):
+    """Rows in the kit's form, what is wrong with the others, and whether the source gives ids of its own."""
+    records: list[dict]
+    problems: list[Problem]
+    has_ids: bool
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Which columns of a source hold what; `id` and `topic` are None where it has none."""
+    id: str | None
+    summaries: tuple[str, ...]      # ("summary",), DialogSum's ("summary1", "summary2", …), or ("summaries",): a list
+    topic: str | None
+    extras: tuple[str, ...]
+
+    @classmethod
+    def of(cls, rows: Sequence[Row]) -> Layout:
+        names = dict.fromkeys(name for row in rows for name in row.values)
+        numbered = sorted((name for name in names if re.fullmatch(r"summary\d+", name)), key=lambda name: int(name[7:]))
+        return cls(
+            id=next((name for name in ("id", "fname") if name in names), None),
+            summaries=("summaries",) if "summaries" in names else tuple(numbered) or ("summary",),
+            topic=next((name for name in ("topic", "topic1") if name in names), None),
+            extras=tuple(name for name in names
+                         if name not in (*OWN_COLUMNS, "fname") and not re.fullmatch(r"(summary|topic)\d+", name)))
+
+
+def text_fault(value) -> str:
+    """What is wrong with a value that must be a text; "" if nothing is."""
+    if value is None or isinstance(value, str) and not value.strip():
+        return "is empty"
+    if not isinstance(value, str):
+        return f"is {str(value)[:40]!r} (type {type(value).__name__}), not a text"
+    broken = any("\ud800" <= character <= "\udfff" for character in value)
+    return "holds half a character (a lone surrogate such as \\ud83d)" if broken else ""
+
+
+def clean(text: str) -> str:
+    r"""The text with plain newlines, also for "\r\n" written out as four characters, and without blanks around it."""
+    return text.replace("\\r\\n", "\n").replace("\r\n", "\n").replace("\r", "\n").strip()
+
+
+def check_rows(rows: Sequence[Row], source: str, id_prefix: str = "row", remedy: str = "") -> Checked:
+    """The rows of one source in the kit's form: id, dialogue, summary, topic, summaries, then the source's own columns.
+
+    Args:
+        source: the file or split, as messages shall name it.
+        id_prefix: rows of a source without ids are called f"{id_prefix}-{line}".
+        remedy: a first line for the message about a missing column.
+    Raises:
+        DataError: a column is missing from every row. Faults of single rows are returned, not raised.
+    """
+    layout = Layout.of(rows)
+    require_columns(rows, source, ["dialogue", *layout.summaries], remedy)
+    records, problems, lines, kinds = [], [], {}, {}
+    for line, values in rows:
+        if layout.id is None:
+            values = values | {"id": f"{id_prefix}-{line}"}
+        record, faults = _to_record(values, layout)
+        faults += _extra_faults(values, layout, kinds)
+        if record["id"] in lines and not text_fault(record["id"]):
+            faults.append((layout.id or "id", f"{record['id']!r} is the id of row {lines[record['id']]} too"))
+        lines.setdefault(record["id"], line)
+        if faults:
+            problems += [Problem(source, line, column, what) for column, what in faults]
+        else:
+            records.append(record)
+    return Checked(records, problems, layout.id is not None)
+
+
+def _to_record(values, layout):
+    """(record, [(column, fault)]); the record is whole only if there is no fault."""
+    name = values.get(layout.id or "id")
+    name = str(name) if type(name) in (int, float) else name        # numbers are fine as ids; True is not
+    texts = {layout.id or "id": name, "dialogue": values.get("dialogue")}
+    summary, summaries = values.get("summary"), values.get("summaries")
+    if layout.summaries != ("summaries",):
+        summaries = {column: values.get(column) for column in layout.summaries}
+    elif isinstance(summaries, list) and summaries:
+        summaries = {f"summaries[{number}]": text for number, text in enumerate(summaries)}
+    else:
+        summaries = {"summaries": summary if summaries in (None, []) else summaries}
+    texts |= summaries
+    topic = values.get(layout.topic) or ""
+    if summary is not None:     # a source may have it next to `summaries`
+        texts["summary"] = summary
+    if topic:
+        texts[layout.topic] = topic
+    faults = [(column, what) for column, text in texts.items() if (what := text_fault(text))]
+    if faults:
+        return {"id": str(name) if name is not None else ""}, faults
+    summaries = [clean(text) for text in summaries.values()]
+    extras = {column: values.get(column) for column in layout.extras}
+    return {"id": name.strip(), "dialogue": clean(values["dialogue"]), "summary": clean(summary or summaries[0]),
+            "topic": topic.strip(), "summaries": summaries, **extras}, []
+
+
+def _extra_faults(values, layout, kinds):
+    """Faults of a row's further columns: a column holds one type. `kinds` remembers the first one seen of each."""
+    faults = []
+    for column in layout.extras:
+        value = values.get(column)
+        kind = "number" if type(value) in (int, float) else type(value).__name__
+        if value is not None and kinds.setdefault(column, kind) != kind:
+            what = f"is {str(value)[:40]!r} (type {kind}); in the rows before it is of type {kinds[column]}"
+            faults.append((column, what))
+        elif isinstance(value, str) and value.strip() and (what := text_fault(value)):
+            faults.append((column, what))
+    return faults
+
+
+def merge_annotators(records: Sequence[dict]) -> list[dict]:
+    """One record a dialogue where a source has one row an annotator (ids test_0_1, test_0_2, …, the same dialogue).
+
+    The merged record is called test_0, has every summary in the order of the ids, and all else from the first of them.
+    """
+    groups, taken = defaultdict(list), {record["id"] for record in records}
+    for record in records:
+        numbered = re.fullmatch(r"(.+_\d+)_(\d+)", record["id"])
+        groups[numbered[1] if numbered and numbered[1] not in taken else record["id"]].append(record)
+    merged = []
+    for name, group in groups.items():
+        if len(group) == 1 or len({record["dialogue"] for record in group}) > 1:
+            merged += group
+            continue
+        group = sorted(group, key=lambda record: int(record["id"].rpartition("_")[2]))
+        summaries = [summary for record in group for summary in record["summaries"]]
+        merged.append(group[0] | {"id": name, "summaries": summaries})
+    return merged

@@ -1,0 +1,117 @@
+"""Curves: what changes over steps or sizes, losses and metrics of trainings among it; drawn only, computed elsewhere."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+from matplotlib.figure import Figure
+
+from helpers.visualization.palette import BLUE, SERIES, colour_of, ink
+from helpers.visualization.plots import bare, draw_levels, finished
+
+LINE = 13       # points from a name to the one above it
+
+
+def plot_losses(losses: Mapping, title: str = "") -> Figure:
+    """Loss curves, one colour a run: training as a thin line, validation as dots on a thick one.
+
+    Args:
+        losses: name -> (training, validation), each a list of [step, nats per token]; either may be empty.
+    """
+    figure, axes = plt.subplots(figsize=(7.5, 3.2), layout="constrained")
+    for name, (training, validation) in losses.items():
+        if training:
+            axes.plot(*zip(*training), color=colour_of(name), linewidth=0.8, alpha=0.6)
+        if validation:
+            axes.plot(*zip(*validation), "o-", color=colour_of(name), linewidth=2)
+    axes.margins(x=0.12)
+    axes.set_ylim(bottom=0)
+    finished(figure, axes, "step (thin: training, dots: validation)", "loss in nats a token", title=title)
+    name_curves(figure, axes, {name: (validation or training)[-1] for name, (training, validation) in losses.items() if validation or training})
+    return figure
+
+
+def name_curves(figure, axes, places, colours=None):
+    """Writes each curve's name to the right of its place; where places are close, one name above the other.
+
+    Args:
+        places: name -> (x, y); colours: name -> colour, where names have none of their own.
+    """
+    figure.draw_without_rendering()     # fixes where things are
+    lowest = -math.inf
+    for name, place in sorted(places.items(), key=lambda item: item[1][1]):
+        height = axes.transData.transform(place)[1] * 72 / figure.dpi     # in points
+        written = max(height, lowest + LINE)
+        axes.annotate(name, place, xytext=(8, written - height), textcoords="offset points", va="center", color=ink(colours[name] if colours else colour_of(name)))
+        lowest = written
+
+
+def plot_series(x: Sequence[float], series: Mapping, xlabel: str, ylabel: str, level: Mapping | None = None, logarithmic: bool = True,
+                named_at: int = -1) -> Figure:
+    """Several things measured at the same places, in one panel: a line with a band each; the places on a logarithmic axis unless it is told otherwise.
+
+    Args:
+        x: places, above 0 on a logarithmic axis; series: name -> list of `Interval`, one for each place.
+        level: name -> number: dashed lines for comparison.
+        named_at: index of the place where the names are written: the last one, unless the lines meet there.
+    """
+    figure, axes = plt.subplots(figsize=(7.5, 3.4), layout="constrained")
+    for name, intervals in series.items():
+        colour = colour_of(name)
+        axes.plot(x, [interval.estimate for interval in intervals], "o-", color=colour)
+        axes.fill_between(x, [interval.low for interval in intervals], [interval.high for interval in intervals], color=colour, alpha=0.2)
+    draw_levels(axes, level)
+    if logarithmic:
+        axes.set_xscale("log")
+    axes.set_xticks(list(x), [f"{place:,}" for place in x])
+    axes.minorticks_off()
+    axes.margins(x=0.14)
+    finished(figure, axes, xlabel, ylabel)
+    name_curves(figure, axes, {name: (x[named_at], intervals[named_at].estimate) for name, intervals in series.items()})
+    return figure
+
+
+def plot_lines(x: Sequence[float], series: Mapping, xlabel: str, ylabel: str) -> Figure:
+    """Numbers over a few places in a row, heights on a logarithmic axis.
+
+    Args:
+        x: places, in the order in which they are drawn; series: name -> list of numbers above 0, one for each place.
+    """
+    figure, axes = plt.subplots(figsize=(7.5, 3.4), layout="constrained")
+    colours = dict(zip(series, SERIES))
+    for name, values in series.items():
+        axes.plot(range(len(x)), values, "o-", color=colours[name])
+    axes.set_yscale("log")
+    axes.set_xticks(range(len(x)), [str(place) for place in x])
+    axes.margins(x=0.2)
+    finished(figure, axes, xlabel, ylabel)
+    name_curves(figure, axes, {name: (len(x) - 1, values[-1]) for name, values in series.items()}, colours)
+    return figure
+
+
+def plot_metrics(history: Sequence[Mapping], columns: int = 4) -> Figure:
+    """Every metric of a run in a small panel of its own, over steps.
+
+    Args:
+        history: one mapping of name -> number for each step, all with the same names.
+    Raises:
+        ValueError: no steps yet.
+    """
+    if not history:
+        raise ValueError("history: is empty; there is nothing to draw before the first step")
+    names = list(history[0])
+    lines = -(-len(names) // columns)
+    figure, panels = plt.subplots(lines, columns, figsize=(10.5, 1.75 * lines), sharex=True, layout="constrained", squeeze=False)
+    for number, axes in enumerate(panels.flat):
+        if number >= len(names):
+            axes.set_visible(False)
+            continue
+        axes.plot(range(1, len(history) + 1), [step[names[number]] for step in history], ".-", color=BLUE, linewidth=1, markersize=3)
+        axes.set_title(names[number].replace("_", " "), loc="left", fontsize=9)
+        axes.tick_params(labelsize=8)
+        bare(axes)
+    figure.supxlabel("step", fontsize=9)
+    plt.close(figure)
+    return figure

@@ -1,0 +1,212 @@
+"""Figures: one idea each, colour-blind-safe, the same colour for the same thing in every lab; no computing here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import matplotlib.pyplot as plt
+from matplotlib.figure import Figure
+from matplotlib.transforms import Bbox
+
+from helpers.visualization.palette import BLUE, GREEN, PALE, PINK, RED, colour_of, ink
+
+
+def literally(name: str) -> str:
+    """The name as a label that shows its dollars, where matplotlib would read a formula between two of them."""
+    return name.replace("$", r"\$")
+
+
+def bare(axes):
+    """The axes without the frame's upper and right side."""
+    for side in ("top", "right"):
+        axes.spines[side].set_visible(False)
+    return axes
+
+
+def finished(figure, axes, xlabel, ylabel="", title=""):
+    """A figure of one panel with its labels; closed, since a notebook would show an open one twice."""
+    axes.set_xlabel(xlabel)
+    axes.set_ylabel(ylabel)
+    axes.set_title(title, loc="left")
+    bare(axes)
+    plt.close(figure)
+    return figure
+
+
+def plot_intervals(intervals: Mapping, xlabel: str, title: str = "") -> Figure:
+    """Means with their intervals, one row a name, from top to bottom in the given order.
+
+    Args:
+        intervals: name -> `Interval`.
+    Raises:
+        ValueError: no intervals.
+    """
+    if not intervals:
+        raise ValueError("intervals: the mapping is empty; give at least one name with its interval")
+    figure, axes = plt.subplots(figsize=(7.5, 0.42 * len(intervals) + 1.1), layout="constrained")
+    for row, (name, interval) in enumerate(intervals.items()):
+        axes.plot([interval.low, interval.high], [row, row], color=colour_of(name), linewidth=3, solid_capstyle="round")
+        axes.plot(interval.estimate, row, "o", color=colour_of(name), markersize=8)
+        axes.annotate(f"{interval.estimate:.2f}", (interval.high, row), xytext=(8, 0), textcoords="offset points",
+                      va="center", color=ink(colour_of(name)))
+    axes.set_yticks(range(len(intervals)), list(map(literally, intervals)))
+    axes.invert_yaxis()
+    axes.margins(x=0.12)
+    if all(interval.low >= 0 for interval in intervals.values()):      # differences may lie below zero
+        axes.set_xlim(left=0)
+    return finished(figure, axes, xlabel, title=title)
+
+
+def plot_next_token(rows: Sequence[Mapping], title: str = "") -> Figure:
+    """The likeliest next tokens: grey what the model says, coloured what is left to draw from.
+
+    Args:
+        rows: dicts with token, original, final, in_top_k, in_top_p, as `TokenDistribution.rows` gives them, best first.
+    """
+    figure, axes = plt.subplots(figsize=(7.5, 0.3 * len(rows) + 1.2), layout="constrained")
+    places = range(len(rows))
+    axes.barh([place - 0.18 for place in places], [row["original"] for row in rows], height=0.34, color=PALE)
+    axes.barh([place + 0.18 for place in places], [row["final"] for row in rows], height=0.34, color=BLUE)
+    for place, row in enumerate(rows):
+        fate = "cut by top-k" if not row["in_top_k"] else "cut by top-p" if not row["in_top_p"] else f"{row['final']:.1%}"
+        axes.annotate(fate, (max(row["original"], row["final"]), place), xytext=(6, 0), textcoords="offset points",
+                      va="center", fontsize=9, color=BLUE if row["in_top_p"] else RED)
+    axes.set_yticks(list(places), [literally(row["token"].replace("▁", "␣").replace("\n", "⏎")) for row in rows])
+    axes.invert_yaxis()
+    axes.set_xlim(0, max([1e-6, *(max(row["original"], row["final"]) for row in rows)]) * 1.25)
+    return finished(figure, axes, "probability of the next token (grey: as the model gives it; blue: what is drawn from)", title=title)
+
+
+def plot_against(x: Sequence[float], panels: Mapping, xlabel: str, greedy: Mapping | None = None) -> Figure:
+    """Several quantities against one parameter, one panel each, with their intervals as bands.
+
+    Args:
+        panels: name -> list of `Interval`, one for each x; or list of numbers, drawn without a band.
+        greedy: name -> number: a dashed line for comparison.
+    """
+    figure, all_axes = plt.subplots(1, len(panels), figsize=(3.9 * len(panels), 3.1), layout="constrained", squeeze=False)
+    for axes, (name, series), colour in zip(all_axes[0], panels.items(), (BLUE, RED, GREEN, PINK)):
+        means = [getattr(value, "estimate", value) for value in series]
+        axes.plot(x, means, "o-", color=colour)
+        if hasattr(series[0], "low"):
+            axes.fill_between(x, [value.low for value in series], [value.high for value in series], color=colour, alpha=0.2)
+        if name in (greedy or {}):
+            axes.axhline(greedy[name], color="#444444", linestyle="--", linewidth=1)
+            axes.annotate("greedy", (x[-1], greedy[name]), xytext=(0, 3), textcoords="offset points", ha="right", fontsize=9)
+        axes.set_xlabel(xlabel)
+        axes.set_ylabel(name)
+        bare(axes)
+    plt.close(figure)
+    return figure
+
+
+def plot_window(lengths: Sequence[int], window: int) -> Figure:
+    """Tokens of a prompt against the number of exemplars in it, with the window as a line.
+
+    Args:
+        lengths: tokens with 0, 1, 2, … exemplars; window: tokens that fit.
+    """
+    figure, axes = plt.subplots(figsize=(7.5, 2.8), layout="constrained")
+    axes.bar(range(len(lengths)), lengths, color=[BLUE if length <= window else RED for length in lengths])
+    axes.axhline(window, color="black", linestyle="--", linewidth=1)
+    axes.annotate(f"window: {window} tokens", (0, window), xytext=(-25, 4), textcoords="offset points")
+    axes.set_xticks(range(len(lengths)))
+    return finished(figure, axes, "exemplars in the prompt (red: does not fit)", "tokens")
+
+
+def plot_samples(estimates: Sequence[float], truth, xlabel: str) -> Figure:
+    """A histogram of what many small samples say, and the interval of the whole test set.
+
+    Args:
+        estimates: one number a sample; truth: `Interval` of all rows.
+    """
+    figure, axes = plt.subplots(figsize=(7.5, 2.8), layout="constrained")
+    axes.hist(estimates, bins=30, color=PALE)
+    axes.axvspan(truth.low, truth.high, color=BLUE, alpha=0.35)
+    axes.axvline(truth.estimate, color=BLUE)
+    axes.annotate("all test dialogues", (truth.high, axes.get_ylim()[1]), xytext=(4, -10), textcoords="offset points", color=BLUE)
+    return finished(figure, axes, xlabel, "samples")
+
+
+def plot_tradeoff(points: Mapping, xlabel: str, ylabel: str, lines: Mapping | None = None) -> Figure:
+    """Two qualities against each other: a dot with the intervals of both for each name.
+
+    Args:
+        points: name -> (`Interval` along x, `Interval` along y).
+        lines: name -> names of points that belong together, joined in this order by a thin line.
+    """
+    figure, axes = plt.subplots(figsize=(7.5, 4.2), layout="constrained")
+    for name, (x, y) in points.items():
+        colour = colour_of(name)
+        axes.plot([x.low, x.high], [y.estimate] * 2, color=colour, linewidth=1, alpha=0.5)
+        axes.plot([x.estimate] * 2, [y.low, y.high], color=colour, linewidth=1, alpha=0.5)
+        axes.plot(x.estimate, y.estimate, "o", color=colour, markersize=6)
+    for name, members in (lines or {}).items():
+        axes.plot([points[member][0].estimate for member in members], [points[member][1].estimate for member in members],
+                  color=colour_of(name), linewidth=1, linestyle=":")
+    axes.margins(x=0.16)
+    finished(figure, axes, xlabel, ylabel)
+    label_apart(figure, axes, {name: (x.estimate, y.estimate) for name, (x, y) in points.items()})
+    return figure
+
+
+def label_apart(figure, axes, places: Mapping, labels: Mapping | None = None):
+    """Writes each name beside its dot, on the first side where it covers no dot, no other name and no axis.
+
+    Args:
+        places: name -> (x, y); labels: name -> what is written instead of it.
+    """
+    figure.draw_without_rendering()     # fixes where things are
+    dots = [Bbox.from_bounds(*(axes.transData.transform(place) - 4), 8, 8) for place in places.values()]
+    taken, sides = list(dots), [(side * 7, height, "left" if side > 0 else "right") for height in (3, -9, 13, -19, 23, 33) for side in (1, -1)][:-1]
+    for (name, place), dot in zip(places.items(), dots):
+        for dx, dy, align in sides:
+            note = axes.annotate((labels or {}).get(name, name), place, xytext=(dx, dy), textcoords="offset points", fontsize=8, color=ink(colour_of(name)), ha=align)
+            box = note.get_window_extent()
+            free = box.x0 > axes.bbox.x0 and not any(box.overlaps(other) for other in taken if other is not dot)
+            if free or (dx, dy, align) == sides[-1]:
+                break
+            note.remove()
+        taken.append(box)
+
+
+def draw_levels(axes, level):
+    """Dashed lines for comparison; level: name -> height, or None."""
+    for name, value in (level or {}).items():
+        axes.axhline(value, color="#444444", linestyle="--", linewidth=1)
+        axes.annotate(name, (0.01, value), xycoords=("axes fraction", "data"), xytext=(0, 3), textcoords="offset points", fontsize=9)
+
+
+def plot_grid(rows: Mapping, xlabel: str, title: str = "") -> Figure:
+    """Numbers in a grid, the darker the larger, with the number in each cell; rows may be of different length.
+
+    Args:
+        rows: name -> list of numbers from 0 on, one for each column.
+    """
+    width, most = max(map(len, rows.values())), max(max(values) for values in rows.values())
+    figure, axes = plt.subplots(figsize=(7.5, 0.34 * len(rows) + 1.0), layout="constrained")
+    axes.imshow([[*values, *[float("nan")] * (width - len(values))] for values in rows.values()], cmap="Blues", vmin=0, vmax=most, aspect="auto")
+    for row, values in enumerate(rows.values()):
+        for column, value in enumerate(values):
+            axes.annotate(f"{value:.2g}", (column, row), ha="center", va="center", fontsize=8, color="white" if value > most / 2 else "black")
+    axes.set_yticks(range(len(rows)), list(map(literally, rows)))
+    axes.set_xticks(range(width))
+    return finished(figure, axes, xlabel, title=title)
+
+
+def plot_prices(prices: Mapping, xlabel: str, ylabel: str, level: Mapping | None = None) -> Figure:
+    """What quality costs: one dot with its interval for each method, the price on a logarithmic axis.
+
+    Args:
+        prices: name -> (price above 0, `Interval` of the quality).
+        level: name -> number: dashed lines for comparison, such as the model before training.
+    """
+    figure, axes = plt.subplots(figsize=(7.5, 3.6), layout="constrained")
+    for name, (price, interval) in prices.items():
+        axes.plot([price, price], [interval.low, interval.high], color=colour_of(name), linewidth=3, solid_capstyle="round")
+        axes.plot(price, interval.estimate, "o", color=colour_of(name), markersize=8)
+        axes.annotate(name, (price, interval.estimate), xytext=(9, 0), textcoords="offset points", va="center", color=ink(colour_of(name)))
+    draw_levels(axes, level)
+    axes.set_xscale("log")
+    axes.margins(x=0.2)
+    return finished(figure, axes, xlabel, ylabel)
