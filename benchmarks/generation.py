@@ -23,11 +23,11 @@ from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 from transformers.utils import logging
 
 from benchmarks._measuring import machine, matrix_rate, print_table, seconds, useful_work
+from helpers.data.prompts import build_prompt
 from helpers.models.cpu import prepare_for_cpu
 from helpers.models.generation import generate, generate_ids
-from helpers.data.prompts import build_prompt
+from helpers.models.sizes import untrained
 from helpers.settings import PROFILES
-from helpers.models.shapes import untrained
 
 ROOT = Path(__file__).resolve().parent.parent
 BATCH_SIZE = PROFILES["pocket"]["generation_batch_size"]

@@ -19,11 +19,11 @@ import torch
 from tqdm import tqdm
 
 from benchmarks._measuring import machine, peak_bytes, print_table, seconds
-from helpers.models.cpu import prepare_for_cpu
-from helpers.training.methods import ATTENTION, lora
 from helpers.alignment.policy import Policy
-from helpers.alignment.ppo_updates import PPOConfig, make_experience, update
-from helpers.models.shapes import untrained
+from helpers.alignment.ppo_trainer import PPOConfig, make_experience, update
+from helpers.models.cpu import prepare_for_cpu
+from helpers.models.sizes import untrained
+from helpers.training.methods import ATTENTION, lora
 
 BATCH, PROMPT_TOKENS, NEW_TOKENS = 16, 200, 50
 WAYS = {"like the peer": (lora(32, ATTENTION), 4), "as the kit does it": (None, 8)}     # method and completions in an update

@@ -22,14 +22,14 @@ import torch
 from transformers import AutoTokenizer
 
 from benchmarks._measuring import machine, matrix_rate, peak_bytes, print_table, seconds, useful_work
-from helpers.models.cpu import prepare_for_cpu
 from helpers.data.loading import load_dialogues
-from helpers.training.methods import ATTENTION, adapt, full, lora
 from helpers.data.pairs import IGNORED, Collator, SimilarLengths, encode_pairs, summary_pairs
+from helpers.models.cpu import prepare_for_cpu
+from helpers.models.sizes import untrained
 from helpers.progress import progress
 from helpers.settings import POCKET, load_settings
-from helpers.models.shapes import untrained
-from helpers.training.training import train
+from helpers.training.methods import ATTENTION, adapt, full, lora
+from helpers.training.trainer import train
 
 GOALS = {"speed": 3.0, "memory": 0.05, "base, GiB": 8.0}
 PADDED = 512
@@ -47,7 +47,7 @@ def course_batches(pairs, batch_size, pad_token_id, labels_too=True):
 
 
 def our_batches(pairs, batch_size, pad_token_id):
-    """As `helpers.training.training.train` makes them."""
+    """As `helpers.training.trainer.train` makes them."""
     lengths = [len(prompt) + len(label) for prompt, label in zip(pairs["input_ids"], pairs["labels"])]
     order = list(SimilarLengths(lengths, batch_size, seed=0))
     for start in range(0, len(order), batch_size):

@@ -18,9 +18,9 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, DeadKernelError
 from traitlets.config import Config
 
-from helpers.evaluation.claims import CLAIMS_MIME
 from cli.doctor import machine_facts
 from cli.pages import index_page, write_figures, write_page
+from helpers.evaluation.claims import CLAIMS_MIME
 from helpers.settings import SettingsError, load_settings
 
 MEMORY = "results.json"     # results of earlier runs, so that running lab 2 keeps lab 1 in the index

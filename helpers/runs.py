@@ -9,7 +9,9 @@ from pathlib import Path
 
 import torch
 
-RUNS = Path(__file__).resolve().parent.parent / "labs" / "runs"     # what labs train and keep, wherever a notebook lies or was started
+KIT = Path(__file__).resolve().parent.parent
+# What labs train and keep: in the kit's folder wherever a notebook was started; where the kit is an installed package, beside the notebook.
+RUNS = (KIT / "labs" if (KIT / "kit.py").is_file() else Path.cwd()) / "runs"
 KEPT = RUNS / "kept"        # what is finished, lab 2's fine-tuned model among it; "again" beside it is what `retrain` trains
 RECORD, SEAL = "record.json", "seal.json"
 

@@ -11,14 +11,14 @@ import numpy as np
 import torch
 import transformers
 
+from helpers.alignment.reward_model import ClassifierReward, judged_toxicity
 from helpers.data.loading import load_dialogues, load_tasks
 from helpers.evaluation.experiments import baselines, by_part, reference_ceiling, run_condition, score_tasks
 from helpers.evaluation.metrics import rouge_per_dialogue
-from helpers.models.loading import load_seq2seq
-from helpers.alignment.reward_model import ClassifierReward, judged_toxicity
-from helpers.settings import load_settings
-from helpers.models.sizes import count_parameters
 from helpers.evaluation.statistics import mean_interval
+from helpers.models.loading import load_seq2seq
+from helpers.models.sizes import count_parameters
+from helpers.settings import load_settings
 from pocket.reward import ADVERSARIAL, Sentences
 
 CONDITIONS = {"no instruction": {"template": "none"}, "zero-shot": {}, "one-shot": {"shots": 1}, "two-shot": {"shots": 2},

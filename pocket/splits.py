@@ -5,16 +5,13 @@ from __future__ import annotations
 import json
 import random
 
-from pocket.scenarios.generator import World
 from pocket.mixture import Mixture
-from pocket.scenarios.screenplay import FOLDER, load_scenarios
+from pocket.scenarios.generator import RUDE_SHARE, World
+from pocket.scenarios.screenplay import FOLDER, UNSEEN, load_scenarios
 from pocket.scenarios.styles import HEADLINE, references, summarize
 
-UNSEEN = ("house_plants", "garden_fence", "library_fine", "calling_in_sick", "campsite_booking", "pet_sitting",
-          "lost_umbrella", "tailor_alteration")
 SIZES = {"train": 2500, "validation": 300, "test": 300}
 KNOWN_TEST = 240        # of the test dialogues; the rest are of unseen scenarios
-RUDE_SHARE = 0.275
 
 
 class Corpus:

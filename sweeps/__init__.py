@@ -9,12 +9,15 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+
+import numpy as np
 
 from helpers.progress import progress
 from helpers.runs import write_json
 
-RESULTS = Path(__file__).resolve().parent.parent / "labs" / "results"
+RESULTS = Path(__file__).resolve().parent / "results"
 SEEDS = (1, 2, 3)
 
 
@@ -56,6 +59,32 @@ def load_results(folder: Path, command: str) -> Results:
     if not found:
         raise FileNotFoundError(f"{folder}: holds no results; make them with: {command}")
     return Results(found, command)
+
+
+def each_seed(results: Results, point, metric: str = "rouge1", within: Sequence[str] = ()) -> np.ndarray:
+    """(S, N) a number of each of N rows, for a point and those that differ from it in the seed alone; or (S, draws, N).
+
+    Args:
+        point: with any seed; one that was not trained (its attribute `trained` is false) has no seeds, and S is 1.
+        metric: a name in the point's record, or in the record's table "rouge".
+        within: names that lead to the table in which the metric stands.
+    Raises:
+        KeyError: a seed was not measured; the message names the file and the command.
+    """
+    points = [replace(point, seed=seed) for seed in SEEDS] if getattr(point, "trained", True) else [point]
+    columns = []
+    for each in points:
+        found = results[each.name]
+        for name in within:
+            found = found[name]
+        columns.append(found[metric] if metric in found else found["rouge"][metric])
+    return np.array(columns, dtype=float)
+
+
+def over_seeds(results: Results, point, metric: str = "rouge1", within: Sequence[str] = ()) -> np.ndarray:
+    """(N,) the mean of `each_seed` over the seeds, and over the draws where there are several."""
+    found = each_seed(results, point, metric, within)
+    return found.mean(axis=tuple(range(found.ndim - 1)))
 
 
 def _part(text):

@@ -11,16 +11,16 @@ import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from helpers.models.generation import generate
-from helpers.training.methods import full
-from helpers.models.loading import load_seq2seq
+from helpers.applications.symbols import with_fresh_vectors
+from helpers.applications.word_problems import LARGE, SMALL, WAYS, Problem, make_problems, problem_prompt, solved_value
 from helpers.data.pairs import encode_pairs
+from helpers.models.generation import generate
+from helpers.models.loading import load_seq2seq
 from helpers.runs import fingerprint
 from helpers.settings import load_settings, seed_everything
+from helpers.training.methods import full
+from helpers.training.trainer import train
 from sweeps import RESULTS, command_line
-from helpers.applications.symbols import with_fresh_vectors
-from helpers.training.training import train
-from helpers.applications.word_problems import LARGE, SMALL, WAYS, Problem, make_problems, problem_prompt, solved_value
 
 FOLDER, COMMAND = RESULTS / "applications", "python -m sweeps.applications"
 STEPS, BATCH, RATE, HELD_OUT = 1600, 16, 1e-3, 150      # HELD_OUT problems in the range of the training, and as many with larger numbers

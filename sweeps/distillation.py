@@ -17,20 +17,27 @@ import numpy as np
 import torch
 from torch.nn.functional import cross_entropy
 
-from helpers.compression.classifier import Classifier, class_logits, classes_of, labelled, smaller_classifier, train_classifier
-from helpers.data.loading import load_dialogues
+from helpers.compression.classifier import (
+    Classifier,
+    class_logits,
+    classes_of,
+    labelled,
+    smaller_classifier,
+    train_classifier,
+)
 from helpers.compression.distillation import half_of, remembering, student_of
-from helpers.evaluation.experiments import by_part, run_condition
-from helpers.models.generation import generate
-from helpers.training.methods import Method, distilled, full
-from helpers.models.loading import load_seq2seq
+from helpers.data.loading import load_dialogues
 from helpers.data.pairs import encode_pairs, summary_pairs
-from helpers.runs import KEPT, fingerprint
-from helpers.compression.sensitivity import pair_losses
-from helpers.settings import load_settings, seed_everything
+from helpers.evaluation.experiments import by_part, run_condition
+from helpers.evaluation.losses import pair_losses
+from helpers.models.generation import generate
+from helpers.models.loading import load_seq2seq
 from helpers.models.sizes import count_parameters
-from sweeps import RESULTS, SEEDS, Results, command_line, each_once
-from helpers.training.training import train
+from helpers.runs import KEPT, fingerprint
+from helpers.settings import load_settings, seed_everything
+from helpers.training.methods import Method, distilled, full
+from helpers.training.trainer import train
+from sweeps import RESULTS, SEEDS, command_line, each_once
 
 FOLDER, COMMAND = RESULTS / "distillation", "python -m sweeps.distillation"
 TEMPERATURES, MIXTURES = (1.0, 2.0, 4.0, 8.0), (0.0, 0.25, 0.5, 0.75, 1.0)
@@ -52,7 +59,7 @@ class Point:
         steps: of its training.
     """
     method: Method
-    seed: int
+    seed: int = SEEDS[0]
     rows: int = MOST
     texts: str = "references"
     steps: int = STEPS
@@ -201,23 +208,6 @@ class Bench:
         return train_classifier(start, *self.labelled(drawn), seed=point.seed, teacher=self.class_teacher if point.alpha else None,
                                 alpha=point.alpha, temperature=point.temperature,
                                 steps=CLASS_STEPS, learning_rate=point.rate)
-
-
-def each_seed(results: Results, point: Point | ClassifierPoint, metric: str = "losses") -> np.ndarray:
-    """(seeds, N) a number for each test dialogue, of a point and those that differ from it in the seed alone.
-
-    Args:
-        metric: "losses" in nats, "rouge1" or "rougeL" of summaries, "right" (1 or 0) of classes.
-    Raises:
-        KeyError: a seed was not measured; the message names the file and the command.
-    """
-    found = [results[replace(point, seed=seed).name] for seed in SEEDS]
-    return np.array([measured["rouge"][metric] if metric.startswith("rouge") else measured[metric] for measured in found], dtype=float)
-
-
-def over_seeds(results: Results, point: Point | ClassifierPoint, metric: str = "losses") -> np.ndarray:
-    """(N,) the mean over the seeds of `each_seed`."""
-    return each_seed(results, point, metric).mean(0)
 
 
 if __name__ == "__main__":

@@ -17,20 +17,21 @@ import torch
 
 from helpers.data.loading import load_dialogues
 from helpers.evaluation.experiments import by_part
-from helpers.transformer.families import FamilyModel, pretrain
-from helpers.transformer.family_tasks import (
+from helpers.models.loading import load_tokenizer
+from helpers.runs import fingerprint
+from helpers.settings import load_settings
+from helpers.transformer.families import (
+    FamilyModel,
     continuation_examples,
     gap_examples,
     greedy,
     mean_losses,
+    pretrain,
     probe,
     states_of,
     turn_questions,
 )
-from helpers.models.loading import load_tokenizer
 from helpers.transformer.objectives import FAMILIES, SENTINEL, excerpt
-from helpers.runs import fingerprint
-from helpers.settings import load_settings
 from sweeps import RESULTS, SEEDS, Results, command_line
 
 FOLDER, COMMAND = RESULTS / "families", "python -m sweeps.families"
@@ -45,7 +46,7 @@ PROBES = ("topic", "question")
 class Point:
     """One family, trained with one seed, for all steps or fewer."""
     family: str
-    seed: int
+    seed: int = SEEDS[0]
     steps: int = STEPS
 
     @property
@@ -132,11 +133,6 @@ class Bench:
 
 def _commonest(labels):
     return max(labels.count(label) for label in set(labels)) / len(labels)
-
-
-def over_seeds(results: Results, family: str, task: str, steps: int = STEPS) -> np.ndarray:
-    """(N,) of each held-out dialogue the loss of a task in nats a token, mean over the seeds."""
-    return np.mean([results[Point(family, seed, steps).name]["tasks"][task] for seed in SEEDS], axis=0)
 
 
 def probed(results: Results, family: str, label: str) -> tuple[np.ndarray, list[int]]:

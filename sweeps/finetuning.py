@@ -13,16 +13,25 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-import numpy as np
-
 from helpers.data.loading import load_dialogues, load_tasks
-from helpers.evaluation.experiments import answered_exactly, by_part, run_condition
-from helpers.training.methods import ATTENTION, FEED_FORWARD, LINEAR, NORMS, Method, full, ia3, lora, prompt_tuning, selective
-from helpers.models.loading import load_seq2seq
 from helpers.data.pairs import encode_pairs, summary_pairs
+from helpers.evaluation.experiments import answered_exactly, by_part, run_condition
+from helpers.models.loading import load_seq2seq
 from helpers.settings import load_settings, seed_everything
-from sweeps import RESULTS, SEEDS, Results, command_line, each_once
-from helpers.training.training import train
+from helpers.training.methods import (
+    ATTENTION,
+    FEED_FORWARD,
+    LINEAR,
+    NORMS,
+    Method,
+    full,
+    ia3,
+    lora,
+    prompt_tuning,
+    selective,
+)
+from helpers.training.trainer import train
+from sweeps import RESULTS, SEEDS, command_line, each_once
 
 FOLDER, COMMAND = RESULTS / "finetuning", "python -m sweeps.finetuning"
 RANKS, AMOUNTS = (1, 4, 8, 16, 64), (100, 300, 1000, 2500)
@@ -37,9 +46,9 @@ SELECTED = {"cross-attention": selective(), "norms": selective(NORMS, 1e-2)}
 class Point:
     """One training run of a sweep: a method on so many training dialogues, other tasks mixed in or not, a seed, steps (None: the profile's)."""
     method: Method
-    rows: int
-    mixed: bool
-    seed: int
+    rows: int = AMOUNTS[-1]
+    mixed: bool = False
+    seed: int = SEEDS[0]
     steps: int | None = None
 
     @property
@@ -127,16 +136,6 @@ class Bench:
         found = {"point": asdict(point), "record": asdict(run.record)} | self.scores(run.model, point.name)
         shutil.rmtree(run.folder)
         return found
-
-
-def over_seeds(results: Results, method: Method, rows: int = AMOUNTS[-1], mixed: bool = False, steps: int | None = None, metric: str = "rouge1") -> np.ndarray:
-    """(N,) mean over the seeds of a point: ROUGE of each test dialogue, or with metric "answered" each task's exact answers.
-
-    Raises:
-        KeyError: a seed was not measured; the message names the file and the command.
-    """
-    found = [results[Point(method, rows, mixed, seed, steps).name] for seed in SEEDS]
-    return np.mean([measured["answered"] if metric == "answered" else measured["rouge"][metric] for measured in found], axis=0)
 
 
 if __name__ == "__main__":

@@ -14,19 +14,18 @@ from pathlib import Path
 import numpy as np
 
 from helpers.alignment.evaluate_policy import evaluate_policy
-from helpers.data.loading import load_dialogues
-from helpers.evaluation.experiments import by_part, rude_rows
-from helpers.training.methods import full
-from helpers.models.loading import load_seq2seq
-from helpers.data.pairs import encode_pairs, summary_pairs
 from helpers.alignment.policy import Policy
-from helpers.alignment.ppo_trainer import PPOTrainer
-from helpers.alignment.ppo_updates import PPOConfig
-from helpers.data.prompts import build_prompt
+from helpers.alignment.ppo_trainer import PPOConfig, PPOTrainer
 from helpers.alignment.reward_model import load_reward
+from helpers.data.loading import load_dialogues
+from helpers.data.pairs import encode_pairs, summary_pairs
+from helpers.data.prompts import build_prompt
+from helpers.evaluation.experiments import by_part, rude_rows
+from helpers.models.loading import load_seq2seq
 from helpers.settings import load_settings, seed_everything
-from sweeps import RESULTS, SEEDS, Results, command_line
-from helpers.training.training import train
+from helpers.training.methods import full
+from helpers.training.trainer import train
+from sweeps import RESULTS, SEEDS, command_line
 
 FOLDER, COMMAND = RESULTS / "ppo", "python -m sweeps.ppo"
 KL_COEFS = (0.0, 0.2, 0.8)
@@ -37,7 +36,7 @@ DRAWS = 4       # completions of each dialogue: more than in a lesson, since the
 class Point:
     """One run of PPO: a KL coefficient and a seed."""
     kl_coef: float
-    seed: int
+    seed: int = SEEDS[0]
 
     @property
     def name(self) -> str:
@@ -90,11 +89,6 @@ class Bench:
         found = {"point": asdict(point), "config": asdict(config), "history": result.history, "stopped": result.stopped} | self.scores(policy)
         shutil.rmtree(trainer.folder)
         return found
-
-
-def over_seeds(results: Results, kl_coef: float, field: str, kind: str = "rude") -> np.ndarray:
-    """(N,) what `evaluate_policy` measured of each rude or polite dialogue: its field, mean over seeds and draws."""
-    return np.mean([results[Point(kl_coef, seed).name][kind][field] for seed in SEEDS], axis=(0, 1))
 
 
 if __name__ == "__main__":

@@ -14,19 +14,19 @@ from pathlib import Path
 
 import numpy as np
 
-from helpers.data.loading import load_dialogues
-from helpers.evaluation.experiments import by_part, run_condition
-from helpers.training.methods import full, lora, sparse
-from helpers.models.loading import load_seq2seq
-from helpers.data.pairs import encode_pairs, summary_pairs
 from helpers.compression.pruning import input_norms, pruned, two_of_four, wanda, zeros
-from helpers.runs import KEPT, fingerprint
-from helpers.compression.sensitivity import pair_losses
-from helpers.settings import load_settings, seed_everything
-from helpers.models.sizes import count_parameters
 from helpers.compression.structured_pruning import gradient_importance, magnitudes, smaller
-from sweeps import RESULTS, SEEDS, Results, command_line, each_once
-from helpers.training.training import train
+from helpers.data.loading import load_dialogues
+from helpers.data.pairs import encode_pairs, summary_pairs
+from helpers.evaluation.experiments import by_part, run_condition
+from helpers.evaluation.losses import pair_losses
+from helpers.models.loading import load_seq2seq
+from helpers.models.sizes import count_parameters
+from helpers.runs import KEPT, fingerprint
+from helpers.settings import load_settings, seed_everything
+from helpers.training.methods import full, lora, sparse
+from helpers.training.trainer import train
+from sweeps import RESULTS, SEEDS, command_line, each_once
 
 FOLDER, COMMAND = RESULTS / "pruning", "python -m sweeps.pruning"
 SPARSITIES = (0.1, 0.3, 0.5, 0.7, 0.9)
@@ -44,6 +44,11 @@ class Point:
     share: float
     recovery: str = "none"
     seed: int = 0
+
+    @property
+    def trained(self) -> bool:
+        """Whether a training, which has a seed, followed the cut."""
+        return self.recovery != "none"
 
     @property
     def name(self) -> str:
@@ -118,16 +123,6 @@ class Bench:
             model = run.model.merge_and_unload() if point.recovery == "lora" else run.model     # computes the same as beside the base
             found |= {"record": asdict(run.record), "zeros after": round(zeros(model), 4)}
         return found | self.scores(model, point.name)
-
-
-def over_seeds(results: Results, kind: str, share: float, recovery: str = "none", metric: str = "loss") -> np.ndarray:
-    """(N,) of each test dialogue its loss in nats a token, or its "rouge1" or "rougeL"; mean over the seeds where there was a training.
-
-    Raises:
-        KeyError: a point was not measured; the message names the file and the command.
-    """
-    found = [results[Point(kind, share, recovery, seed).name] for seed in (SEEDS if recovery != "none" else (0,))]
-    return np.mean([measured["loss"] if metric == "loss" else measured["rouge"][metric] for measured in found], axis=0)
 
 
 if __name__ == "__main__":

@@ -13,17 +13,16 @@ from pathlib import Path
 
 import numpy as np
 
-from sweeps import finetuning as finetuning_sweep
-from helpers.evaluation.experiments import run_condition
-from helpers.training.methods import Method, full, lora, qat
-from helpers.compression.nf4 import nf4
+from helpers.compression.quantized_models import converted, low_bits, nf4, quantized
 from helpers.data.pairs import summary_pairs
-from helpers.compression.quantized_models import converted, low_bits, quantized
+from helpers.evaluation.experiments import run_condition
+from helpers.evaluation.losses import pair_losses
 from helpers.runs import KEPT, fingerprint
-from helpers.compression.sensitivity import pair_losses
 from helpers.settings import load_settings, seed_everything
+from helpers.training.methods import Method, full, lora, qat
+from helpers.training.trainer import train
 from sweeps import RESULTS, SEEDS, Results, command_line
-from helpers.training.training import train
+from sweeps import finetuning as finetuning_sweep
 
 FOLDER, COMMAND = RESULTS / "quantization", "python -m sweeps.quantization"
 SHARE = 8       # of the steps of a fine-tuning, one in so many
@@ -36,7 +35,7 @@ BEFORE = {"fine-tuned": ("float32", *(f"int{bits}" for bits in RATES)), "base": 
 class Point:
     """One short training: of all weights, with the rounding or without, from the fine-tuned model; or of LoRA, from the base model, in NF4 or not."""
     method: Method
-    seed: int
+    seed: int = SEEDS[0]
     four_bit: bool = False
 
     @property
@@ -107,20 +106,6 @@ class Bench(finetuning_sweep.Bench):
 def before(results: Results, form: str, metric: str = "loss", model: str = "fine-tuned") -> np.ndarray:
     """(N,) a metric ("loss", "rouge1", "rougeL") of each test dialogue before any of these trainings; `model` is a name in `BEFORE`."""
     return np.array(results["base"]["scores"][model][form][metric])
-
-
-def each_seed(results: Results, method: Method, form: str, metric: str = "loss", four_bit: bool = False) -> np.ndarray:
-    """(S, N) a metric of each test dialogue after each seed's training.
-
-    Raises:
-        KeyError: a seed was not measured; the message names the file and the command.
-    """
-    return np.array([results[Point(method, seed, four_bit).name]["scores"][form][metric] for seed in SEEDS])
-
-
-def over_seeds(results: Results, method: Method, form: str, metric: str = "loss", four_bit: bool = False) -> np.ndarray:
-    """(N,) the mean of `each_seed` over the seeds."""
-    return each_seed(results, method, form, metric, four_bit).mean(axis=0)
 
 
 if __name__ == "__main__":

@@ -14,8 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
-from helpers.transformer.language_models import Shape, byte_losses, train_decoder
-from helpers.transformer.streams import Dialogues
+from helpers.transformer.language_models import Dialogues, Shape, byte_losses, train_decoder
 from sweeps import RESULTS, SEEDS, Results, command_line, each_once
 
 FOLDER, COMMAND = RESULTS / "scaling", "python -m sweeps.scaling"

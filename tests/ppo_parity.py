@@ -21,7 +21,7 @@ from transformers import T5Config, T5ForConditionalGeneration
 
 from helpers.alignment.policy import Policy, Rollout
 from helpers.alignment.ppo import adapted_kl_coef, masked_mean, token_entropy
-from helpers.alignment.ppo_updates import PPOConfig, make_experience, minibatch_loss, update
+from helpers.alignment.ppo_trainer import PPOConfig, make_experience, minibatch_loss, update
 
 FOLDER = Path(__file__).parent / "data" / "ppo"
 TOLERANCE = 1e-4

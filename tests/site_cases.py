@@ -6,8 +6,8 @@ from typing import NamedTuple
 import nbformat
 from nbformat.v4 import new_output
 
-from cli.student import find_notebooks
 from cli.site import build_site
+from cli.student import find_notebooks
 
 ROOT = Path(__file__).resolve().parent.parent
 NOT_EXECUTED, ATTACKED = "03_ppo_detoxification", "01_dialogue_summarization"

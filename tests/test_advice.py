@@ -5,8 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helpers.compression.advice import advise, differences, front, missing_families
-from helpers.compression.variants import Variant
+from helpers.compression.variants import Variant, advise, differences, front, missing_families
 
 REFERENCE = np.linspace(0.5, 0.9, 40)
 

@@ -4,7 +4,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from helpers.applications.agent import LONGEST, Trace, calculator_tool, own_words, quoted, read_action, run_agents, take_step
+from helpers.applications.agent import (
+    LONGEST,
+    Trace,
+    calculator_tool,
+    own_words,
+    quoted,
+    read_action,
+    run_agents,
+    take_step,
+)
 
 TOOLS = {"search": lambda name: f"The {name} costs 7 pounds.", "calculate": calculator_tool}
 

@@ -4,7 +4,7 @@ import ipywidgets as widgets
 import pytest
 
 from helpers.applications.agent import Trace, take_step
-from helpers.visualization.applications_widgets import documents_page, documents_slider, step_page, step_slider
+from helpers.visualization.explorers import documents_page, documents_slider, step_page, step_slider
 
 DOCUMENTS = ["The red lamp costs 7 pounds.", "The <b>hat</b> costs 9 pounds.", "A rope."]
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from helpers.models.cpu import NAME
 from helpers.transformer.attention import (
     Maps,
     attention_maps,
@@ -17,7 +18,6 @@ from helpers.transformer.attention import (
     self_attention,
     stage_shapes,
 )
-from helpers.models.cpu import NAME
 from helpers.transformer.positions import first_attention
 
 

@@ -23,11 +23,10 @@ from nbclient import NotebookClient
 from nbformat.v4 import new_code_cell
 from packaging.version import Version
 
-from cli import colab
-from cli import doctor
-from helpers import settings
+from cli import colab, doctor
 from cli.colab import FOR_LABS, SetUpError, install_missing, profile_line, report, versions, wanted
 from cli.publish import Address, find_set_up, renew
+from helpers import settings
 
 ROOT = Path(__file__).resolve().parent.parent
 LAB = ROOT / "labs" / "01_dialogue_summarization.ipynb"

@@ -19,12 +19,19 @@ from helpers.compression.compressed_files import (
     save_compressed,
     weight_files,
 )
+from helpers.compression.quantized_models import (
+    SCHEMES,
+    held_bytes,
+    low_bits,
+    nf4,
+    parts,
+    quantized,
+    with_int8_embeddings,
+)
 from helpers.models.cpu import prepare_for_cpu
 from helpers.models.generation import generate
-from helpers.training.methods import adapt, lora
 from helpers.models.loading import head_is_tied
-from helpers.compression.nf4 import nf4
-from helpers.compression.quantized_models import SCHEMES, held_bytes, low_bits, parts, quantized, with_int8_embeddings
+from helpers.training.methods import adapt, lora
 from tests.quantization_cases import wide_model
 
 MAKERS = {"float32": lambda model: model, "bfloat16": lambda model: copy.deepcopy(model).to(torch.bfloat16), "nf4": nf4,

@@ -4,8 +4,8 @@ import platform
 import pytest
 import torch
 
-from helpers.models import cpu
 from helpers.data.pairs import Collator
+from helpers.models import cpu
 from tests.training_cases import tiny_pairs
 
 

@@ -2,14 +2,17 @@
 
 import pytest
 
-from helpers.alignment.constitution import CALM, NOTHING, RESPECT, objects
-from helpers.alignment.critique import (
+from helpers.alignment.constitution import (
+    CALM,
     HEATED,
     INSULT,
+    NOTHING,
+    RESPECT,
     calmed,
     critique_lessons,
     kit_rows,
     lessons,
+    objects,
     revision_lessons,
     reworded,
     verdict,

@@ -11,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers.data import loading as data
-from helpers.data.loading import load_dialogues, load_tasks
 from helpers.data.dialogues import merge_annotators
+from helpers.data.loading import load_dialogues, load_tasks
 from helpers.data.records import DataError
-from helpers.settings import load_settings
 from helpers.data.splits import dialogue_key, split_by_hash
+from helpers.settings import load_settings
 
 REAL = Path(__file__).resolve().parents[2] / "shared" / "data" / "dialogsum"
 

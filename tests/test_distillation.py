@@ -9,13 +9,12 @@ from hypothesis import strategies as st
 from torch.nn.functional import cross_entropy, kl_div
 
 from helpers.compression.distillation import distillation_loss, half_of, kept_layers, remembering, soften, student_of
-from helpers.models.generation import generate
-from helpers.training.methods import distilled, full
 from helpers.data.pairs import IGNORED, Collator
+from helpers.models.generation import generate
+from helpers.models.sizes import SHAPES, count_parameters, untrained
 from helpers.runs import fingerprint
-from helpers.models.shapes import SHAPES, untrained
-from helpers.models.sizes import count_parameters
-from helpers.training.training import TrainingError, load_run, train
+from helpers.training.methods import distilled, full
+from helpers.training.trainer import TrainingError, load_run, train
 from tests.training_cases import tiny_pairs, tiny_settings
 
 SOFT = distilled(1.0, 2.0, 1e-2)

@@ -3,6 +3,11 @@ import json
 import numpy as np
 import pytest
 
+from helpers.models.loading import load_seq2seq
+from helpers.runs import fingerprint
+from helpers.settings import load_settings
+from helpers.training.methods import distilled, full
+from sweeps import Results, each_seed, load_results, over_seeds, run_sweep
 from sweeps.distillation import (
     CLASS_TEACHER,
     COMMAND,
@@ -13,17 +18,10 @@ from sweeps.distillation import (
     Bench,
     ClassifierPoint,
     Point,
-    each_seed,
-    over_seeds,
     points,
     student,
     sweeps,
 )
-from helpers.training.methods import distilled, full
-from helpers.models.loading import load_seq2seq
-from helpers.runs import fingerprint
-from helpers.settings import load_settings
-from sweeps import Results, load_results, run_sweep
 from tests.conftest import DIALOGUES, SUMMARIES
 from tests.tiny_world import tiny_settings
 
@@ -87,9 +85,9 @@ def test_points_are_measured_and_kept(bench, tmp_path, monkeypatch):
 
 def test_a_point_is_its_mean_over_the_seeds_and_a_missing_seed_is_named():
     results = Results({Point(full(), seed).name: {"losses": [seed, 1.0], "rouge": {"rouge1": [0.5, seed]}} for seed in SEEDS}, COMMAND)
-    assert over_seeds(results, Point(full(), 1)).tolist() == [2.0, 1.0] and each_seed(results, Point(full(), 2), "rouge1").tolist() == [[0.5, 1], [0.5, 2], [0.5, 3]]
+    assert over_seeds(results, Point(full(), 1), "losses").tolist() == [2.0, 1.0] and each_seed(results, Point(full(), 2), "rouge1").tolist() == [[0.5, 1], [0.5, 2], [0.5, 3]]
     with pytest.raises(KeyError, match="classifier-a0-t2-lr0.002-n100-s1.json is not among the results; make it with: python -m sweeps.distillation"):
-        over_seeds(results, ClassifierPoint(0.0, 1, 100))
+        over_seeds(results, ClassifierPoint(0.0, 1, 100), "losses")
 
 
 @pytest.fixture(scope="module")

@@ -4,11 +4,10 @@ import copy
 
 import pytest
 
-from helpers.training.distributed import ALONE, FAULTS, WAYS, Job, own_rows, train_steps
-from helpers.training.memory import expected
 from helpers.data.pairs import Collator, encode_pairs
-from helpers.training.processes import train_together
 from helpers.models.sizes import count_parameters
+from helpers.training.distributed import ALONE, FAULTS, WAYS, Job, own_rows, train_steps, train_together
+from helpers.training.memory import expected
 
 
 @pytest.fixture(scope="module")

@@ -5,8 +5,7 @@ import random
 import pytest
 
 from helpers.applications.agent import calculator_tool, run_agents
-from helpers.applications.catalogue import draw_names, make_catalogue
-from helpers.applications.errands import KINDS, make_errand, make_errands, step_pairs
+from helpers.applications.catalogue import KINDS, draw_names, make_catalogue, make_errand, make_errands, step_pairs
 
 PRODUCTS = make_catalogue(draw_names(30, 1), 2)
 SEARCH = {product.name: product.sheet() for product in PRODUCTS}.get

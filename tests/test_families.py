@@ -4,18 +4,22 @@ import numpy as np
 import pytest
 import torch
 
-from helpers.transformer.families import FamilyModel, Shape, label_losses, pretrain, sight
-from helpers.transformer.family_tasks import (
+from helpers.data.pairs import IGNORED
+from helpers.transformer.families import (
+    FamilyModel,
+    Shape,
     continuation_examples,
     gap_examples,
     greedy,
+    label_losses,
     mean_losses,
+    pretrain,
     probe,
+    sight,
     states_of,
     turn_questions,
 )
 from helpers.transformer.objectives import FAMILIES, shifted
-from helpers.data.pairs import IGNORED
 
 SMALL = Shape(width=32, heads=2, blocks=2, hidden=64)
 SENTINELS = [40, 41, 42, 43, 44, 45, 46, 47]

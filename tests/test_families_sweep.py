@@ -7,6 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from helpers.settings import load_settings
+from helpers.transformer.objectives import FAMILIES
+from sweeps import SEEDS, Results, load_results, over_seeds, run_sweep
 from sweeps import families as families_sweep
 from sweeps.families import (
     COMMAND,
@@ -17,13 +20,9 @@ from sweeps.families import (
     TASKS,
     Bench,
     Point,
-    over_seeds,
     points,
     probed,
 )
-from helpers.transformer.objectives import FAMILIES
-from helpers.settings import load_settings
-from sweeps import SEEDS, Results, load_results, run_sweep
 
 
 @pytest.fixture(scope="module")
@@ -54,11 +53,11 @@ def test_no_held_out_dialogue_is_among_those_of_the_training(bench):
 
 def test_seeds_are_averaged():
     made = Results({f"decoder-only-s{seed}": {"tasks": {"continuation": [seed, 1.0]}, "probes": {"topic": [[0, 0, 1], [seed == 1, 1, 0]]}} for seed in SEEDS}, COMMAND)
-    assert over_seeds(made, "decoder-only", "continuation").tolist() == [2.0, 1.0]
+    assert over_seeds(made, Point("decoder-only"), "continuation", within=("tasks",)).tolist() == [2.0, 1.0]
     right, numbers = probed(made, "decoder-only", "topic")
     assert right.tolist() == pytest.approx([1 / 3, 1, 0]) and numbers == [0, 0, 1]
     with pytest.raises(KeyError, match=r"encoder-only-s1.json is not among the results; make it with: python -m sweeps.families"):
-        over_seeds(made, "encoder-only", "continuation")
+        over_seeds(made, Point("encoder-only"), "continuation", within=("tasks",))
 
 
 def test_the_kept_results_are_complete(results):

@@ -2,11 +2,11 @@ import json
 
 import pytest
 
-from sweeps import finetuning as finetuning_sweep
 from helpers.evaluation.experiments import by_task
-from sweeps.finetuning import COMMAND, Bench, Point, over_seeds, points, sweeps, training_texts
 from helpers.training.methods import ATTENTION, full, lora
-from sweeps import Results, load_results, run_sweep
+from sweeps import Results, load_results, over_seeds, run_sweep
+from sweeps import finetuning as finetuning_sweep
+from sweeps.finetuning import COMMAND, Bench, Point, points, sweeps, training_texts
 from tests.conftest import DIALOGUES, SUMMARIES
 from tests.tiny_world import tiny_settings
 
@@ -65,7 +65,7 @@ def test_a_sweep_goes_on_where_it_stopped(bench, tmp_path, monkeypatch):
 
 def test_a_point_is_its_mean_over_the_seeds_and_a_missing_seed_is_named():
     results = Results({Point(full(), 2500, False, seed).name: {"rouge": {"rouge1": [0.1 * seed, 0.5]}, "answered": [1, seed % 2]} for seed in (1, 2, 3)}, COMMAND)
-    assert over_seeds(results, full()).tolist() == pytest.approx([0.2, 0.5])
-    assert over_seeds(results, full(), metric="answered").tolist() == pytest.approx([1, 2 / 3])
+    assert over_seeds(results, Point(full())).tolist() == pytest.approx([0.2, 0.5])
+    assert over_seeds(results, Point(full()), "answered").tolist() == pytest.approx([1, 2 / 3])
     with pytest.raises(KeyError, match="full-lr0.0005-n300-s1.json is not among the results; make it with: python -m sweeps.finetuning"):
-        over_seeds(results, full(), 300)
+        over_seeds(results, Point(full(), 300))

@@ -3,10 +3,9 @@
 import matplotlib.pyplot as plt
 import pytest
 
-from helpers.compression.advice import PRICES
-from helpers.visualization.fronts import AXES, plot_front, plot_variants
+from helpers.compression.variants import PRICES, Variant
 from helpers.evaluation.statistics import Interval
-from helpers.compression.variants import Variant
+from helpers.visualization.fronts import AXES, plot_front, plot_variants
 
 POINTS = {f"variant {number}": (Interval(size, size * 0.9, size * 1.1), Interval(quality, quality - 0.03, quality + 0.03))
           for number, (size, quality) in enumerate([(16, 0.7), (16, 0.7), (8, 0.7), (7, 0.69), (7, 0.69), (6, 0.68), (5.6, 0.68), (5.5, 0.68), (5.4, 0.6), (5.1, 0.3),

@@ -7,9 +7,16 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from helpers.models import generation
-from helpers.models import rounds
-from helpers.models.generation import GenerationError, evaluating, generate, generate_ids
-from helpers.models.parameters import NEUTRAL, RULES, check_parameters
+from helpers.models import generation as rounds
+from helpers.models.generation import (
+    NEUTRAL,
+    RULES,
+    GenerationError,
+    check_parameters,
+    evaluating,
+    generate,
+    generate_ids,
+)
 
 SESSION = settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 SAMPLING = {"do_sample": True, "temperature": 2.0, "max_new_tokens": 12}

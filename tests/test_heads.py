@@ -6,9 +6,8 @@ import pytest
 import torch
 from transformers import T5Config
 
-from helpers.models.heads import with_own_head
-from helpers.models.loading import head_is_tied
-from helpers.models.shapes import untrained
+from helpers.models.loading import head_is_tied, with_own_head
+from helpers.models.sizes import untrained
 
 
 def logits(model, tokenizer):

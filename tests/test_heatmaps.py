@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from helpers.transformer.attention import Maps, attention_maps
-from helpers.visualization.heatmaps import SHOWN, plot_attention, plot_biases, plot_masks, plot_sinusoids
-from helpers.visualization.inside_widgets import VIEWS, attention_explorer, attention_figure, merges_explorer, merges_html
 from helpers.transformer.positions import sinusoids
+from helpers.visualization.explorers import VIEWS, attention_explorer, attention_figure, merges_explorer, merges_html
+from helpers.visualization.heatmaps import SHOWN, plot_attention, plot_biases, plot_masks, plot_sinusoids
 
 
 @pytest.fixture(autouse=True)

@@ -12,11 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from helpers.data import inspection
-from helpers.data.loading import load_dialogues
+from helpers.data.checks import warnings_of
 from helpers.data.findings import ALIKE, Finding, Report, visible
 from helpers.data.inspection import inspect_dialogues, main
+from helpers.data.loading import load_dialogues
 from helpers.data.records import DataError
-from helpers.data.row_warnings import warnings_of
 from helpers.settings import load_settings
 
 TALK = "#Person1#: Is number {0} ready to be sent off today?\n#Person2#: Yes, it is on the table by the door."

@@ -14,8 +14,8 @@ from packaging.specifiers import SpecifierSet
 
 from cli import doctor
 from cli import run as running
-from helpers.evaluation.claims import CLAIMS_MIME
 from cli.pages import STATE, VIEW, index_page, still, write_figures, write_page
+from helpers.evaluation.claims import CLAIMS_MIME
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -73,8 +73,8 @@ def test_open_starts_jupyterlab_for_this_computer_alone_with_the_kits_settings(k
 
 
 def test_student_and_publish_reach_their_modules(kit, monkeypatch, tmp_path):
+    from cli import publish as publishing
     from cli import student as handout
-from cli import publish as publishing
     monkeypatch.setenv("JUPYTER_PREFER_ENV_PATH", "1")
     monkeypatch.setattr(handout, "hand_out", lambda *arguments: arguments)
     monkeypatch.setattr(publishing, "publish", lambda *arguments: arguments)

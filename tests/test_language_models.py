@@ -6,9 +6,23 @@ import numpy as np
 import pytest
 import torch
 
-from helpers.transformer.language_models import BYTES, FLOOR, Shape, byte_losses, losses_of, new_decoder, rate_at, train_decoder
-from helpers.transformer.streams import BREAK, DOMAINS, Dialogues, batches, byte_ids, windows
-from pocket.splits import UNSEEN
+from helpers.transformer.language_models import (
+    BREAK,
+    BYTES,
+    DOMAINS,
+    FLOOR,
+    Dialogues,
+    Shape,
+    batches,
+    byte_ids,
+    byte_losses,
+    losses_of,
+    new_decoder,
+    rate_at,
+    train_decoder,
+    windows,
+)
+from pocket.scenarios.screenplay import UNSEEN
 
 
 @pytest.fixture(scope="module")

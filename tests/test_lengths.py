@@ -4,12 +4,12 @@ import json
 
 import pytest
 
-from helpers.data.loading import load_dialogues
 from helpers.data.lengths import fitting_dialogues, token_lengths
-from helpers.models.loading import ModelError
+from helpers.data.loading import load_dialogues
 from helpers.data.pairs import encode_pairs, summary_pairs
 from helpers.data.prompts import build_prompt
 from helpers.data.records import DataError
+from helpers.models.loading import ModelError
 from helpers.settings import load_settings
 from tests.tiny_world import tiny_settings
 

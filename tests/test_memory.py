@@ -7,6 +7,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from helpers.models.sizes import count_parameters
 from helpers.training.memory import (
     RECIPES,
     STRATEGIES,
@@ -18,7 +19,6 @@ from helpers.training.memory import (
     sent,
     training_step,
 )
-from helpers.models.sizes import count_parameters
 
 
 @pytest.fixture

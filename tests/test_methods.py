@@ -2,6 +2,10 @@ import pytest
 import torch
 from torch import nn
 
+from helpers.compression.pruning import pruned, zeros
+from helpers.compression.quantized_models import linear_layers
+from helpers.models.sizes import count_parameters
+from helpers.runs import fingerprint
 from helpers.training.methods import (
     ATTENTION,
     LINEAR,
@@ -16,11 +20,7 @@ from helpers.training.methods import (
     selective,
     sparse,
 )
-from helpers.compression.pruning import pruned, zeros
-from helpers.compression.quantized_models import linear_layers
-from helpers.runs import fingerprint
-from helpers.models.sizes import count_parameters
-from helpers.training.training import load_run, train
+from helpers.training.trainer import load_run, train
 from tests.training_cases import tiny_pairs, tiny_settings
 
 ALL = [full(), lora(4), ia3(), selective(), prompt_tuning(5)]

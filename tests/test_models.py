@@ -14,8 +14,8 @@ from transformers import BertConfig, PreTrainedTokenizerFast, T5Config, T5ForCon
 
 from helpers.models import loading as models
 from helpers.models.loading import ModelError, head_is_tied, load_seq2seq
-from helpers.settings import load_settings
 from helpers.models.sizes import count_parameters
+from helpers.settings import load_settings
 
 WORDS = ["<pad>", "</s>", "<unk>", "hello", "how", "are", "you", "fine", "thanks", "bye"]
 SHAPE = {"vocab_size": 16, "d_model": 8, "d_kv": 4, "d_ff": 12, "num_layers": 1, "num_heads": 2,

@@ -4,12 +4,11 @@ import bitsandbytes
 import pytest
 import torch
 
-from helpers.training.methods import lora
-from helpers.compression.nf4 import nf4
+from helpers.compression.quantized_models import held_bytes, linear_layers, nf4
 from helpers.data.pairs import Collator
-from helpers.compression.quantized_models import held_bytes, linear_layers
 from helpers.runs import fingerprint
-from helpers.training.training import load_run, train
+from helpers.training.methods import lora
+from helpers.training.trainer import load_run, train
 from tests.quantization_cases import wide_model
 from tests.training_cases import tiny_pairs, tiny_settings
 

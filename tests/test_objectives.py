@@ -6,6 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from helpers.data.pairs import IGNORED
 from helpers.transformer.objectives import (
     FAMILIES,
     Example,
@@ -18,7 +19,6 @@ from helpers.transformer.objectives import (
     masked,
     shifted,
 )
-from helpers.data.pairs import IGNORED
 
 SENTINELS = list(range(900, 916))
 

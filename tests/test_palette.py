@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
 
-from helpers.visualization import plots
 from helpers import display as show
+from helpers.visualization import plots
 from helpers.visualization.palette import (
     ALIGNMENT,
     APPLICATIONS,

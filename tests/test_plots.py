@@ -4,6 +4,7 @@ import matplotlib.pyplot as plt
 import pytest
 from matplotlib.colors import to_hex
 
+from helpers.evaluation.statistics import Interval
 from helpers.visualization.curves import plot_lines, plot_losses, plot_metrics, plot_series
 from helpers.visualization.palette import COLOURS, GREY, METHODS, PALE, colour_of
 from helpers.visualization.plots import (
@@ -16,7 +17,6 @@ from helpers.visualization.plots import (
     plot_tradeoff,
     plot_window,
 )
-from helpers.evaluation.statistics import Interval
 
 INTERVALS = {"zero-shot": Interval(0.2, 0.15, 0.25), "three-shot, unseen": Interval(0.5, 0.4, 0.6), "mine": Interval(0.1, 0.0, 0.2)}
 ROWS = [{"token": "▁cost$", "original": 0.5, "final": 0.8, "in_top_k": True, "in_top_p": True},

@@ -11,10 +11,9 @@ from lemminflect import getInflection, getLemma
 from helpers.data.prompts import SEPARATOR
 from pocket import build
 from pocket.cards import shared_ngrams
-from pocket.scenarios.generator import TURNS, World, rank, with_article
 from pocket.mixture import COPYING, EASY_START, INSTRUCTIONS, MAIN, POLISHING
-from pocket.scenarios.screenplay import VERB, ScenarioError, check, load_scenarios, parse, read_pools
-from pocket.splits import SIZES, UNSEEN, Corpus, make_splits, make_tasks, wild_rows
+from pocket.scenarios.generator import TURNS, World, rank, with_article
+from pocket.scenarios.screenplay import UNSEEN, VERB, ScenarioError, check, load_scenarios, parse, read_pools
 from pocket.scenarios.styles import (
     IRREGULAR,
     NAMINGS,
@@ -28,6 +27,7 @@ from pocket.scenarios.styles import (
     references,
     summarize,
 )
+from pocket.splits import SIZES, Corpus, make_splits, make_tasks, wild_rows
 
 SHIPPED = build.HOME / "data"
 INSULTS = [word for name in ("insult", "slur") for word in read_pools()[name]]

@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from helpers.alignment.evaluate_policy import evaluate_policy
-from helpers.training.methods import ATTENTION, adapt, lora
 from helpers.alignment.policy import Policy
 from helpers.alignment.ppo import sequence_kl
 from helpers.runs import fingerprint
 from helpers.settings import load_settings
+from helpers.training.methods import ATTENTION, adapt, lora
 from tests.conftest import DIALOGUES
 from tests.training_cases import with_dropout
 

@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sweeps.ppo import COMMAND, DRAWS, FOLDER, KL_COEFS, Bench, Point, over_seeds, points
-from helpers.alignment.ppo_updates import PPOConfig
+from helpers.alignment.ppo_trainer import PPOConfig
 from helpers.alignment.reward_model import judged_toxicity, load_reward
 from helpers.settings import load_settings
-from sweeps import Results, load_results, run_sweep
+from sweeps import Results, load_results, over_seeds, run_sweep
+from sweeps.ppo import COMMAND, DRAWS, FOLDER, KL_COEFS, Bench, Point, points
 from tests.conftest import DIALOGUES, SUMMARIES
 from tests.tiny_world import tiny_settings
 
@@ -45,9 +45,9 @@ def test_a_point_is_measured_on_rude_and_on_polite_dialogues(bench, tmp_path):
 
 def test_seeds_are_averaged_for_each_dialogue():
     results = Results({Point(0.5, seed).name: {"rude": {"judged": [[0.1 * seed, 0.0], [0.3 * seed, 0.6]]}} for seed in (1, 2, 3)}, COMMAND)
-    assert over_seeds(results, 0.5, "judged").tolist() == pytest.approx([0.4, 0.3])
+    assert over_seeds(results, Point(0.5), "judged", within=("rude",)).tolist() == pytest.approx([0.4, 0.3])
     with pytest.raises(KeyError, match=r"kl0-s1.json is not among the results; make it with: python -m sweeps.ppo"):
-        over_seeds(results, 0.0, "judged")
+        over_seeds(results, Point(0.0), "judged", within=("rude",))
 
 
 def test_the_kept_results_are_complete_and_of_these_settings():

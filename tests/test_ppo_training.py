@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from helpers.alignment.ppo_trainer import METRICS, checked_scores
-from helpers.alignment.ppo_updates import PPOConfig, PPOError, make_experience, update
+from helpers.alignment.ppo_trainer import METRICS, PPOConfig, PPOError, checked_scores, make_experience, update
 from tests.ppo_cases import Brevity, tiny_trainer
 
 ROOT = Path(__file__).resolve().parent.parent

@@ -7,7 +7,7 @@ import pytest
 import torch
 from transformers import BertConfig, BertForSequenceClassification
 
-from helpers.alignment.preferences import pairwise_accuracy, pairwise_loss, train_reward_model
+from helpers.alignment.reward_model import pairwise_accuracy, pairwise_loss, train_reward_model
 from helpers.runs import fingerprint
 from tests.conftest import DIALOGUES
 

@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 from nbclient import NotebookClient
 from nbformat.v4 import new_code_cell, new_notebook
 
-from helpers.progress import SHARE, UPDATES, VIEW, Sparing, progress
 from cli.run import ENCRYPTED, ThisPython
+from helpers.progress import SHARE, UPDATES, VIEW, Sparing, progress
 
 
 @pytest.mark.parametrize("total", (1, 150, 601, 20_000))

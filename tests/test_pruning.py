@@ -9,9 +9,6 @@ from hypothesis import strategies as st
 from torch import nn
 
 from helpers.compression.compressed_files import load_compressed, save_compressed
-from helpers.models.generation import generate
-from helpers.models.loading import head_is_tied
-from helpers.data.pairs import Collator
 from helpers.compression.pruning import (
     GROUP,
     from_bitmap,
@@ -25,6 +22,9 @@ from helpers.compression.pruning import (
     zeros,
 )
 from helpers.compression.quantized_models import linear_layers
+from helpers.data.pairs import Collator
+from helpers.models.generation import generate
+from helpers.models.loading import head_is_tied
 from helpers.runs import fingerprint
 from tests.quantization_cases import wide_model
 from tests.training_cases import tiny_pairs

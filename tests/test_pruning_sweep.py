@@ -8,10 +8,10 @@ import pytest
 
 from helpers.data.loading import load_dialogues
 from helpers.evaluation.experiments import by_part
-from sweeps.pruning import COMMAND, FOLDER, KINDS, ROWS, STEPS, Bench, Point, over_seeds, points, sweeps
 from helpers.runs import fingerprint
 from helpers.settings import load_settings
-from sweeps import Results, load_results, run_sweep
+from sweeps import Results, load_results, over_seeds, run_sweep
+from sweeps.pruning import COMMAND, FOLDER, KINDS, ROWS, STEPS, Bench, Point, points, sweeps
 from tests.conftest import DIALOGUES, SUMMARIES
 from tests.tiny_world import tiny_settings
 
@@ -59,10 +59,10 @@ def test_recovery_by_all_weights_keeps_zeros_and_a_merged_adapter_does_not(bench
 def test_seeds_are_averaged_for_each_dialogue():
     results = Results({Point("layer", 0.5, "full", seed).name: {"loss": [seed, 1.0], "rouge": {"rouge1": [0.1 * seed, 0.5]}} for seed in (1, 2, 3)}
                       | {Point("layer", 0.5).name: {"loss": [7.0, 3.0]}}, COMMAND)
-    assert over_seeds(results, "layer", 0.5, "full").tolist() == [2.0, 1.0] and over_seeds(results, "layer", 0.5).tolist() == [7.0, 3.0]
-    assert over_seeds(results, "layer", 0.5, "full", "rouge1").tolist() == pytest.approx([0.2, 0.5])
+    assert over_seeds(results, Point("layer", 0.5, "full"), "loss").tolist() == [2.0, 1.0] and over_seeds(results, Point("layer", 0.5), "loss").tolist() == [7.0, 3.0]
+    assert over_seeds(results, Point("layer", 0.5, "full"), "rouge1").tolist() == pytest.approx([0.2, 0.5])
     with pytest.raises(KeyError, match=r"layer-0.9-none.json is not among the results; make it with: python -m sweeps.pruning"):
-        over_seeds(results, "layer", 0.9)
+        over_seeds(results, Point("layer", 0.9), "loss")
 
 
 def test_the_kept_results_are_complete_and_of_these_settings():

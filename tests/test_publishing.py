@@ -11,7 +11,6 @@ from types import ModuleType
 import nbformat
 import pytest
 
-from cli.student import find_notebooks
 from cli.pages import write_page
 from cli.publish import (
     UNPUBLISHED_BADGE,
@@ -24,6 +23,7 @@ from cli.publish import (
     set_up_cell,
     write_address,
 )
+from cli.student import find_notebooks
 
 ROOT = Path(__file__).resolve().parent.parent
 LABS = find_notebooks(ROOT)

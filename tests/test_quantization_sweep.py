@@ -5,10 +5,14 @@ import json
 import numpy as np
 import pytest
 
-from sweeps import finetuning as finetuning_sweep
-from helpers.training.methods import full, lora, qat
-from helpers.models.loading import load_seq2seq
 from helpers.data.pairs import summary_pairs
+from helpers.evaluation.losses import pair_losses
+from helpers.models.loading import load_seq2seq
+from helpers.runs import fingerprint
+from helpers.settings import load_settings
+from helpers.training.methods import full, lora, qat
+from sweeps import Results, each_seed, load_results, over_seeds, run_sweep
+from sweeps import finetuning as finetuning_sweep
 from sweeps.quantization import (
     BEFORE,
     COMMAND,
@@ -19,16 +23,10 @@ from sweeps.quantization import (
     Bench,
     Point,
     before,
-    each_seed,
     in_form,
-    over_seeds,
     points,
     sweeps,
 )
-from helpers.runs import fingerprint
-from helpers.compression.sensitivity import pair_losses
-from helpers.settings import load_settings
-from sweeps import Results, load_results, run_sweep
 from tests import conftest
 from tests.quantization_cases import wide_model
 from tests.tiny_world import tiny_settings
@@ -77,10 +75,10 @@ def test_points_are_measured_in_their_forms_and_leave_nothing_behind(bench, tmp_
 
 def test_a_point_is_its_mean_over_the_seeds_and_a_missing_seed_is_named():
     results = Results({Point(full(1e-3), seed).name: {"scores": {"int2": {"loss": [0.1 * seed, 0.5]}}} for seed in (1, 2, 3)}, COMMAND)
-    assert each_seed(results, full(1e-3), "int2").shape == (3, 2)
-    assert over_seeds(results, full(1e-3), "int2").tolist() == pytest.approx([0.2, 0.5])
+    assert each_seed(results, Point(full(1e-3)), "loss", within=("scores", "int2")).shape == (3, 2)
+    assert over_seeds(results, Point(full(1e-3)), "loss", within=("scores", "int2")).tolist() == pytest.approx([0.2, 0.5])
     with pytest.raises(KeyError, match="qlora-lr0.004-s1.json is not among the results; make it with: python -m sweeps.quantization"):
-        over_seeds(results, lora(), "nf4", four_bit=True)
+        over_seeds(results, Point(lora(), four_bit=True), "loss", within=("scores", "nf4"))
 
 
 @pytest.fixture(scope="module")

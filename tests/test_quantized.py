@@ -6,10 +6,6 @@ import pytest
 import torch
 from torchao.utils import TorchAOBaseTensor
 
-from helpers.models.generation import generate
-from helpers.training.methods import adapt, qat
-from helpers.models.loading import head_is_tied
-from helpers.compression.nf4 import nf4
 from helpers.compression.quantization import relative_error
 from helpers.compression.quantized_models import (
     SCHEMES,
@@ -18,11 +14,15 @@ from helpers.compression.quantized_models import (
     held_bytes,
     linear_layers,
     low_bits,
+    nf4,
     quantized,
     with_int8_embeddings,
 )
+from helpers.models.generation import generate
+from helpers.models.loading import head_is_tied
 from helpers.runs import fingerprint
-from helpers.training.training import load_run, train
+from helpers.training.methods import adapt, qat
+from helpers.training.trainer import load_run, train
 from tests.quantization_cases import wide_model
 from tests.training_cases import logits, tiny_batch, tiny_pairs, tiny_settings
 

@@ -3,7 +3,7 @@
 import ipywidgets as widgets
 
 from helpers.alignment.human_feedback import FeedbackStore, Item
-from helpers.visualization.ranking_widget import ranking_widget
+from helpers.visualization.explorers import ranking_widget
 
 
 def buttons(box):

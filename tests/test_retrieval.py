@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from sklearn.metrics.pairwise import cosine_similarity
 
-from helpers.models.generation import GenerationError
 from helpers.applications.retrieval import (
     VectorStore,
     best,
@@ -20,6 +19,7 @@ from helpers.applications.retrieval import (
     search_tool,
     tfidf_scores,
 )
+from helpers.models.generation import GenerationError
 
 TEXTS = ["the red lamp costs nine pounds", "the blue lamp stands in the hall", "the red hat, the red coat and the red scarf", "a rope"]
 

@@ -3,7 +3,7 @@
 import ipywidgets as widgets
 import pytest
 
-from helpers.visualization.revision_widget import rounds_browser, rounds_table
+from helpers.visualization.explorers import rounds_browser, rounds_table
 
 ROUNDS = [("answer", ["<b>fool</b>", "kind"]), ("round 1", ["friend", "kind"]), ("round 2", ["friend", "kinder"])]
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from helpers.transformer.language_models import Shape
+from sweeps import SEEDS, Results, load_results, run_sweep
 from sweeps.scaling import (
     BUDGETS,
     COMMAND,
@@ -21,7 +22,6 @@ from sweeps.scaling import (
     runs_of,
     sweeps,
 )
-from sweeps import SEEDS, Results, load_results, run_sweep
 
 
 @pytest.fixture(scope="module")

@@ -17,18 +17,18 @@ from datasets import Dataset
 from nbformat.v4 import new_code_cell, new_notebook, new_output
 
 from cli import run as running
-from helpers.data.loading import load_dialogues
-from helpers.data.inspection import inspect_dialogues
-from helpers.training.model_cards import model_card
-from helpers.models.loading import ModelError, load_seq2seq
 from cli.pages import STATE, VIEW, index_page, write_page
-from helpers.visualization.plots import plot_intervals
-from helpers.data.records import DataError, read_rows
 from helpers.alignment.reward_model import RewardError, load_reward
-from helpers.settings import SettingsError, load_settings
+from helpers.data.inspection import inspect_dialogues
+from helpers.data.loading import load_dialogues
+from helpers.data.records import DataError, read_rows
 from helpers.display import table, texts, tokens
 from helpers.evaluation.statistics import Interval
-from helpers.training.training import TrainingError, load_adapter, load_run
+from helpers.models.loading import ModelError, load_seq2seq
+from helpers.settings import SettingsError, load_settings
+from helpers.training.model_cards import model_card
+from helpers.training.trainer import TrainingError, load_adapter, load_run
+from helpers.visualization.plots import plot_intervals
 from helpers.visualization.widgets import png
 from tests.training_cases import tiny_run, tiny_settings
 

@@ -5,9 +5,10 @@ import copy
 import pytest
 import torch
 
-from helpers.data.pairs import Collator
+from helpers.compression.layer_sensitivity import layer_kinds, part_of, sensitivity
 from helpers.compression.quantized_models import low_bits, quantized
-from helpers.compression.sensitivity import layer_kinds, pair_losses, part_of, sensitivity
+from helpers.data.pairs import Collator
+from helpers.evaluation.losses import pair_losses
 from tests.quantization_cases import wide_model
 from tests.training_cases import tiny_pairs
 

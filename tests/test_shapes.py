@@ -3,10 +3,9 @@
 import pytest
 import torch
 
-from helpers.training.methods import ATTENTION, adapt, lora
 from helpers.models.loading import PARAMETERS, head_is_tied
-from helpers.models.shapes import SHAPES, untrained
-from helpers.models.sizes import count_parameters
+from helpers.models.sizes import SHAPES, count_parameters, untrained
+from helpers.training.methods import ATTENTION, adapt, lora
 
 
 @pytest.mark.parametrize("name", SHAPES)

@@ -12,12 +12,10 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from cli.executed_labs import ExecutedError, read_all, read_executed
-from cli.student import find_notebooks
-from cli.pictures import named, write_pictures
+from cli.executed_labs import ExecutedError, named, read_all, read_executed, write_pictures
 from cli.publish import Address, set_up_cell
-from cli.site import SiteError, build_site, render, site
-from cli.site_pages import DOCUMENTS, relink, slug
+from cli.site import DOCUMENTS, SiteError, build_site, relink, render, site, slug
+from cli.student import find_notebooks
 from tests.site_cases import ATTACKED, NOT_EXECUTED, ROOT, WORD
 
 PIXEL = base64.b64decode("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8BQDwAEhQGAhKmMIQAAAABJRU5ErkJggg==")

@@ -6,11 +6,19 @@ import pytest
 import torch
 
 from helpers.compression.compressed_files import file_bytes, load_compressed, save_compressed
-from helpers.models.generation import generate
+from helpers.compression.structured_pruning import (
+    CROSS,
+    FEED_FORWARD,
+    SELF,
+    gradient_importance,
+    magnitudes,
+    smaller,
+    units,
+)
 from helpers.data.pairs import Collator
-from helpers.runs import fingerprint
+from helpers.models.generation import generate
 from helpers.models.sizes import count_parameters
-from helpers.compression.structured_pruning import CROSS, FEED_FORWARD, SELF, gradient_importance, magnitudes, smaller, units
+from helpers.runs import fingerprint
 from tests.quantization_cases import wide_model
 from tests.training_cases import logits, tiny_batch, tiny_pairs
 

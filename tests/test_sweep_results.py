@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from sweeps.finetuning import COMMAND, FOLDER, Bench, points, sweeps
 from helpers.models.loading import load_seq2seq
 from helpers.runs import fingerprint
 from helpers.settings import load_settings
 from sweeps import load_results
+from sweeps.finetuning import COMMAND, FOLDER, Bench, points, sweeps
 
 TOLERANCE = 0.03      # of the mean ROUGE-1: other processors and numbers of threads round otherwise, and training amplifies it
 

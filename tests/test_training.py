@@ -8,13 +8,12 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from helpers.models.generation import generate
-from helpers.training.methods import ia3, prompt_tuning, selective
 from helpers.data.pairs import Collator
-from helpers.runs import Record, fault, fingerprint, latest_checkpoint
+from helpers.models.generation import generate
 from helpers.models.sizes import count_parameters
-from helpers.training.trainer import SteadyTrainer
-from helpers.training.training import TrainingError, load_run, train
+from helpers.runs import Record, fault, fingerprint, latest_checkpoint
+from helpers.training.methods import ia3, prompt_tuning, selective
+from helpers.training.trainer import SteadyTrainer, TrainingError, load_run, train
 from tests.training_cases import METHODS, tiny_pairs, tiny_run, tiny_settings, with_dropout
 
 ROOT = Path(__file__).parent.parent

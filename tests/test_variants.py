@@ -5,10 +5,10 @@ import pytest
 
 from helpers.compression import variants
 from helpers.compression.compressed_files import file_bytes, save_compressed
-from helpers.training.methods import adapt, lora
 from helpers.compression.quantized_models import low_bits, quantized
-from helpers.runs import fingerprint
 from helpers.compression.variants import measure_variant, read_variants, token_milliseconds
+from helpers.runs import fingerprint
+from helpers.training.methods import adapt, lora
 from tests.quantization_cases import wide_model
 from tests.training_cases import tiny_settings
 

@@ -5,8 +5,8 @@ import ipywidgets
 import pytest
 
 import helpers.visualization.widgets
-from helpers.models.parameters import GenerationError
 from helpers.data.prompts import TEMPLATES
+from helpers.models.generation import GenerationError
 from helpers.models.sampling import next_token_logits
 from helpers.settings import PROFILES, load_settings
 from helpers.visualization.widgets import (

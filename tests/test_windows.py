@@ -16,13 +16,13 @@ import nbformat
 import pytest
 
 from cli import doctor
-from sweeps.finetuning import points as finetuning_points
-from cli.student import contents, find_notebooks, without_answers
 from cli.pages import write_figures
-from sweeps.ppo import points as ppo_points
 from cli.publish import Address, find_set_up, renew
+from cli.student import contents, find_notebooks, without_answers
 from helpers.data.records import DataError, read_rows
 from helpers.settings import load_settings
+from sweeps.finetuning import points as finetuning_points
+from sweeps.ppo import points as ppo_points
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = [ROOT / "kit.py", *chain.from_iterable(sorted((ROOT / name).rglob("*.py")) for name in ("helpers", "pocket", "benchmarks", "tests"))]

@@ -7,7 +7,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from helpers.applications.calculator import calculate
-from helpers.applications.word_problems import ASKS, LARGE, SMALL, WAYS, make_problem, make_problems, problem_prompt, solved_value
+from helpers.applications.word_problems import (
+    ASKS,
+    LARGE,
+    SMALL,
+    WAYS,
+    make_problem,
+    make_problems,
+    problem_prompt,
+    solved_value,
+)
 
 
 @given(st.integers(0, 10**6), st.sampled_from([SMALL, LARGE]))

@@ -8,10 +8,10 @@ import sys
 import torch
 
 from helpers import progress
-from helpers.training.methods import ATTENTION, full, lora
 from helpers.data.pairs import Collator, encode_pairs
 from helpers.settings import load_settings
-from helpers.training.training import train
+from helpers.training.methods import ATTENTION, full, lora
+from helpers.training.trainer import train
 from tests.conftest import DIALOGUES, SUMMARIES
 
 METHODS = {"full": full(1e-2), "lora": lora(4, ATTENTION, 2e-2, alpha=4)}

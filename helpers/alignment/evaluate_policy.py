@@ -8,12 +8,12 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from helpers.evaluation.metrics import rouge_per_dialogue
 from helpers.alignment.policy import Policy, Rollout, encode_for_policy
 from helpers.alignment.ppo import sequence_kl
-from helpers.progress import progress
-from helpers.data.prompts import build_prompt
 from helpers.alignment.reward_model import judged_toxicity
+from helpers.data.prompts import build_prompt
+from helpers.evaluation.metrics import rouge_per_dialogue
+from helpers.progress import progress
 
 
 @dataclass(frozen=True)

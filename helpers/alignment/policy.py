@@ -14,9 +14,9 @@ from torch import nn
 from torch.nn.utils.rnn import pad_sequence
 from transformers.modeling_outputs import BaseModelOutput
 
+from helpers.alignment.ppo import token_logprobs
 from helpers.models.generation import encode_prompts
 from helpers.training.methods import Method, adapt, lora
-from helpers.alignment.ppo import token_logprobs
 
 
 @dataclass(frozen=True)

@@ -9,8 +9,8 @@ import torch
 from sklearn.feature_extraction.text import CountVectorizer, TfidfVectorizer
 from torch.nn.functional import normalize
 
-from helpers.models.generation import encode_prompts, evaluating
 from helpers.data.prompts import FittedPrompt
+from helpers.models.generation import encode_prompts, evaluating
 
 
 def tfidf_scores(documents: Sequence[str], queries: Sequence[str]) -> np.ndarray:

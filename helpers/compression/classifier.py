@@ -13,8 +13,8 @@ from torch.nn.functional import cross_entropy
 from torch.nn.utils.rnn import pad_sequence
 
 from helpers.compression.distillation import distillation_loss, keep_layers
-from helpers.models.generation import evaluating
 from helpers.data.pairs import SimilarLengths
+from helpers.models.generation import evaluating
 from helpers.progress import progress
 
 LEAST = 20      # training dialogues that a topic needs to be a class

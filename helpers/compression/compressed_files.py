@@ -20,10 +20,10 @@ from torchao.prototype.safetensors.safetensors_support import flatten_tensor_sta
 from torchao.utils import TorchAOBaseTensor
 from transformers import AutoConfig, AutoModelForSeq2SeqLM, AutoTokenizer, GenerationConfig
 
+from helpers.compression.quantization import pack, unpack
+from helpers.compression.quantized_models import restore_nf4
 from helpers.models.cpu import prepare_for_cpu
 from helpers.models.loading import head_is_tied
-from helpers.compression.nf4 import restore
-from helpers.compression.quantization import pack, unpack
 
 WEIGHTS, NOTES = "model.safetensors", "compressed"
 ANYWHERE = ("cpu", "cuda", "mps")
@@ -111,7 +111,7 @@ def load_compressed(folder, device: str = "cpu"):
         raise CompressedError(f"{folder / WEIGHTS}: {', '.join(sorted(left)[:3])} … belong to no weight; compress the model again")
     with torch.device("meta"):
         model = AutoModelForSeq2SeqLM.from_config(AutoConfig.from_pretrained(folder))
-    tensors = restore(model, tensors, device, getattr(torch, notes["dtype"]))
+    tensors = restore_nf4(model, tensors, device, getattr(torch, notes["dtype"]))
     weights = {name: nn.Parameter(tensor.to(device), requires_grad=False) for name, tensor in tensors.items()}
     result = model.load_state_dict(weights | {name: weights[other] for name, other in notes["same"].items()}, strict=False, assign=True)
     missing = [name for name, weight in model.named_parameters() if weight.device.type == "meta"]

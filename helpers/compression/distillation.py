@@ -10,8 +10,8 @@ from torch.nn.functional import cross_entropy, log_softmax, pad, softmax
 from torch.nn.utils.rnn import pad_sequence
 from transformers.modeling_outputs import Seq2SeqLMOutput
 
-from helpers.models.generation import evaluating
 from helpers.data.pairs import IGNORED, Collator
+from helpers.models.generation import evaluating
 from helpers.models.sizes import count_parameters
 
 
@@ -81,7 +81,7 @@ def remembering(teacher, tokenizer, pairs, batch_size: int = 50):
     Args:
         pairs: as `helpers.data.pairs.encode_pairs` gives them; any other pair is answered with a KeyError.
     Returns:
-        a model that shares the teacher's weights and configuration, for `helpers.training.training.train(..., teacher=…)`.
+        a model that shares the teacher's weights and configuration, for `helpers.training.trainer.train(..., teacher=…)`.
     """
     head, collate, seen, kept = teacher.get_output_embeddings(), Collator(tokenizer.pad_token_id), [], {}
     order = sorted(range(len(pairs)), key=lambda row: len(pairs[row]["input_ids"]))

@@ -11,9 +11,9 @@ import torch
 from torch.ao.pruning import WeightNormSparsifier
 from torch.nn.utils import prune
 
-from helpers.models.generation import evaluating
-from helpers.data.pairs import Collator
 from helpers.compression.quantized_models import linear_layers
+from helpers.data.pairs import Collator
+from helpers.models.generation import evaluating
 
 SCOPES = ("layer", "global")
 GROUP = 4       # neighbours in a row, two of which are zero: what the sparse tensor cores of NVIDIA's GPUs compute with

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import torch
 from transformers.pytorch_utils import prune_linear_layer
 
-from helpers.models.generation import evaluating
-from helpers.data.pairs import Collator
 from helpers.compression.pruning import check_share
+from helpers.data.pairs import Collator
+from helpers.models.generation import evaluating
 
 FEED_FORWARD, SELF, CROSS = "DenseReluDense", "SelfAttention", "EncDecAttention"
 

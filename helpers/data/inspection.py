@@ -10,15 +10,14 @@ from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
-from helpers.data.checked_files import CheckedFile, Located, check_file
-from helpers.data.loading import WHOLE, load_dialogues, split_files
+from helpers.data.checks import CheckedFile, Located, check_file, speakers, warnings_of
 from helpers.data.dialogues import merge_annotators
 from helpers.data.findings import WARNING, Finding, Report, finding_of, problem_of, visible
 from helpers.data.lengths import token_lengths
-from helpers.progress import progress
+from helpers.data.loading import WHOLE, load_dialogues, split_files
 from helpers.data.records import SUFFIXES, DataError
-from helpers.data.row_warnings import speakers, warnings_of
 from helpers.data.splits import dialogue_key
+from helpers.progress import progress
 
 KNOWN_SPEAKERS = ("#Person1#", "#Person2#")
 AT_ONCE = 500       # rows whose tokens are counted together; fewer need no bar

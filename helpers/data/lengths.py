@@ -9,9 +9,9 @@ from typing import NamedTuple
 from datasets import DatasetDict
 
 from helpers.data.loading import SPLITS, load_dialogues
-from helpers.models.loading import load_tokenizer
 from helpers.data.pairs import summary_pairs
 from helpers.data.records import LISTED, DataError
+from helpers.models.loading import load_tokenizer
 
 TAUGHT = ("train", "validation")        # splits whose summaries are completions that a model learns
 

@@ -12,8 +12,8 @@ from datasets import Dataset, DatasetDict, load_dataset
 from helpers.data.dialogues import check_rows, merge_annotators, text_fault
 from helpers.data.prompts import build_task
 from helpers.data.records import SUFFIXES, DataError, Problem, Row, read_rows, require_columns, settle
-from helpers.settings import Settings
 from helpers.data.splits import split_by_hash
+from helpers.settings import Settings
 
 SPLITS = ("train", "validation", "test")
 ALIASES = {"dev": "validation", "val": "validation", "valid": "validation"}

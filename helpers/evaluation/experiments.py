@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from helpers.data.loading import has_tasks, load_tasks
-from helpers.models.generation import generate
-from helpers.evaluation.metrics import exact_match_per_dialogue, rouge_per_dialogue
 from helpers.data.prompts import fit_prompt
+from helpers.evaluation.metrics import exact_match_per_dialogue, rouge_per_dialogue
 from helpers.evaluation.statistics import Interval, mean_interval
+from helpers.models.generation import generate
 
 
 @dataclass(frozen=True)

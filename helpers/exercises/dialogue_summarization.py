@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from helpers.exercises.expectations import NotYet, expect_indices, expect_number, expect_numbers, numbers
 from helpers.evaluation.metrics import rouge, unigram_overlap
+from helpers.exercises.expectations import NotYet, expect_indices, expect_number, expect_numbers, numbers
 from helpers.models.sampling import token_distribution
 
 PAIRS = [("cold cold cold", "it is cold outside"), ("#Person1# is late", "#Person1# is late again"), ("", "nothing said"),

@@ -6,9 +6,9 @@ from itertools import combinations
 
 import torch
 
-from helpers.exercises.expectations import NotYet, expect_number, expect_numbers, numbers
 from helpers.alignment.human_feedback import Ranking, consensus
-from helpers.alignment.preferences import pairwise_loss
+from helpers.alignment.reward_model import pairwise_loss
+from helpers.exercises.expectations import NotYet, expect_number, expect_numbers, numbers
 
 
 def mean_ranks(function):

@@ -7,8 +7,8 @@ import math
 import numpy as np
 import torch
 
-from helpers.exercises.expectations import NotYet, expect_number, expect_numbers, pairs
 from helpers.alignment.ppo import generalised_advantages, penalised_rewards, policy_loss, whiten
+from helpers.exercises.expectations import NotYet, expect_number, expect_numbers, pairs
 
 
 def _row(*values):

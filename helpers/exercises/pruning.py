@@ -6,8 +6,8 @@ import torch
 from torch import nn
 from torch.nn.utils import prune
 
-from helpers.exercises.expectations import NotYet, expect_number, expect_numbers, rows_of_numbers
 from helpers.compression.pruning import stored_bytes, two_of_four
+from helpers.exercises.expectations import NotYet, expect_number, expect_numbers, rows_of_numbers
 
 ROWS = ((0.4, -1.0, 0.25, 0.7, -0.1), (3.1, 0.2, -0.7, 1.4), (-0.05, 0.02, 0.9, -0.6, 0.3, -0.8, 0.11, 2.0))
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from helpers.exercises.expectations import expect_number, expect_numbers
 from helpers.compression.quantization import absmax, zero_point
+from helpers.exercises.expectations import expect_number, expect_numbers
 
 ROWS = ((0.4, -1.0, 0.25), (3.1, 0.2, -0.7, 1.4), (-0.05, 0.02), (-6.0, -1.5, -2.2))
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from helpers.exercises.expectations import expect_number, expect_numbers, expect_text
 from helpers.data.splits import dialogue_key
+from helpers.exercises.expectations import expect_number, expect_numbers, expect_text
 
 TALK = "Ann: Where is the key?\nBen: The key is under the mat, as always."
 

@@ -1,17 +1,154 @@
-"""Generation: prompts in, completions out, in batches of similar length."""
+"""Generation: prompts in, completions out, in batches of similar length, from which rows leave as they end.
+
+Also the generation parameters: names, neutral values and rules, and the check that finds a misspelt or useless one."""
 
 from __future__ import annotations
 
+import copy
+import difflib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from numbers import Integral, Real
 
 import torch
 from torch.nn.utils.rnn import pad_sequence
-from transformers import GenerationConfig
+from transformers import GenerationConfig, StoppingCriteria
+from transformers.modeling_outputs import BaseModelOutput
 
-from helpers.models.parameters import FOR_BEAMS, FOR_SAMPLING, GenerationError, check_parameters, is_whole
 from helpers.progress import progress
-from helpers.models.rounds import decode, end_ids
+
+FEWEST = 8      # rows: a smaller batch is decoded to its end, since another round costs more than it saves
+
+
+def end_ids(config) -> list[int]:
+    """The ids that end a completion, for a GenerationConfig that has one or several."""
+    return config.eos_token_id if isinstance(config.eos_token_id, list) else [config.eos_token_id]
+
+
+class MostHaveEnded(StoppingCriteria):
+    """Ends a round once three of four rows have ended."""
+
+    def __init__(self, ends):
+        self.ends = torch.tensor(ends)
+
+    def ended(self, ids):
+        """(B, 1 + T) token ids, start token first -> (B,) whether there is an end token."""
+        return torch.isin(ids[:, 1:], self.ends.to(ids.device)).any(1)
+
+    def __call__(self, input_ids, scores, **_):
+        stop = len(input_ids) >= FEWEST and self.ended(input_ids).float().mean() >= 0.75
+        return torch.full((len(input_ids),), bool(stop), device=input_ids.device)
+
+
+def _can_shrink(model, config):
+    """Sampling would draw other numbers for other batches, beams are rows of their own, a minimum of new tokens is counted
+    from a round's start, and virtual tokens stand before the encoder."""
+    virtual = getattr(getattr(model, "active_peft_config", None), "is_prompt_learning", False)
+    return config.num_beams == 1 and not config.do_sample and not config.min_new_tokens and not virtual
+
+
+def decode(model, input_ids, mask, config) -> list[list[int]]:
+    """B lists of ids, the start token first, as `model.generate` gives them; what follows an end token says nothing.
+
+    Args:
+        input_ids, mask: (B, S), padded on the right. config: a GenerationConfig with max_new_tokens.
+    """
+    if not _can_shrink(model, config):
+        return model.generate(input_ids=input_ids, attention_mask=mask, generation_config=config).tolist()
+    states = model.get_encoder()(input_ids=input_ids, attention_mask=mask).last_hidden_state
+    criterion, outputs = MostHaveEnded(end_ids(config)), [None] * len(mask)
+    rows, written = torch.arange(len(mask), device=mask.device), None       # whose completions go on, and what they say so far
+    while len(rows):
+        config_left = copy.copy(config)
+        config_left.max_new_tokens = config.max_new_tokens - (0 if written is None else written.shape[1] - 1)
+        written = model.generate(encoder_outputs=BaseModelOutput(states), attention_mask=mask, decoder_input_ids=written,
+                                 generation_config=config_left, stopping_criteria=[criterion])      # (rows, 1 + T)
+        over = criterion.ended(written) | (written.shape[1] > config.max_new_tokens)
+        for row, ids in zip(rows[over].tolist(), written[over].tolist()):
+            outputs[row] = ids
+        width = int(mask[~over].sum(1).max()) if not over.all() else 0
+        rows, written, states, mask = rows[~over], written[~over], states[~over, :width], mask[~over, :width]
+    return outputs
+
+
+
+
+# What a parameter does when it is not given: nothing. Neither the model's own generation settings nor the library's
+# hidden ones (top_k=50 as soon as one samples) take part.
+NEUTRAL = {
+    "max_new_tokens": 64, "min_new_tokens": 0, "do_sample": False, "temperature": 1.0, "top_k": 0, "top_p": 1.0,
+    "num_beams": 1, "length_penalty": 1.0, "early_stopping": False, "no_repeat_ngram_size": 0, "repetition_penalty": 1.0,
+}
+FOR_SAMPLING = ("temperature", "top_k", "top_p")
+FOR_BEAMS = ("length_penalty", "early_stopping")
+ELSEWHERE = {
+    "num_return_sequences": "repeat the prompt in the list instead, once for each completion wanted",
+    "max_length": "use max_new_tokens, which counts the completion alone",
+    "min_length": "use min_new_tokens, which counts the completion alone",
+}
+
+
+class GenerationError(ValueError):
+    """A prompt or a parameter with which nothing can be generated; the message names it, its value and the remedy."""
+
+
+def is_whole(value, least):
+    """Whether a value is a whole number (no bool) of at least `least`."""
+    return isinstance(value, Integral) and not isinstance(value, bool) and value >= least
+
+
+def _number(value, test):
+    return isinstance(value, Real) and not isinstance(value, bool) and test(value)
+
+
+RULES = {
+    "max_new_tokens": ("a whole number of at least 1", lambda value: is_whole(value, 1)),
+    "min_new_tokens": ("a whole number of at least 0", lambda value: is_whole(value, 0)),
+    "do_sample": ("True or False", lambda value: isinstance(value, bool)),
+    "temperature": ("a number above 0 (towards 0 it nears greedy decoding: do_sample=False)",
+                    lambda value: _number(value, lambda x: 0 < x < float("inf"))),
+    "top_k": ("a whole number: 0 keeps all tokens, 50 the 50 likeliest", lambda value: is_whole(value, 0)),
+    "top_p": ("a number above 0 and at most 1", lambda value: _number(value, lambda x: 0 < x <= 1)),
+    "num_beams": ("a whole number of at least 1", lambda value: is_whole(value, 1)),
+    "length_penalty": ("a finite number", lambda value: _number(value, lambda x: abs(x) < float("inf"))),
+    "early_stopping": ('True, False or "never"', lambda value: isinstance(value, bool) or value == "never"),
+    "no_repeat_ngram_size": ("a whole number: 0 allows repetition", lambda value: is_whole(value, 0)),
+    "repetition_penalty": ("a number above 0", lambda value: _number(value, lambda x: 0 < x < float("inf"))),
+}
+
+
+def check_parameters(parameters) -> dict:
+    """The given parameters with the neutral value of all the others.
+
+    Args:
+        parameters: mapping of names in `NEUTRAL` to values.
+    Raises:
+        GenerationError: an unknown name (the nearest known one is offered), a value out of range, or parameters that
+            contradict each other: temperature, top_k or top_p without sampling, beams with sampling, a penalty on the
+            length or early stopping without beams, a minimum above the maximum.
+    """
+    for name, value in parameters.items():
+        if name not in NEUTRAL:
+            near = difflib.get_close_matches(name, NEUTRAL, n=1)
+            advice = ELSEWHERE.get(name) or (f"did you mean {near[0]}?" if near else f"known are {', '.join(NEUTRAL)}")
+            raise GenerationError(f"{name}={value!r}: no such generation parameter; {advice}")
+        wanted, holds = RULES[name]
+        if not holds(value):
+            raise GenerationError(f"{name}={value!r}: it must be {wanted}")
+    settings = {**NEUTRAL, **parameters}
+    for names, needed, missing in ((FOR_SAMPLING, "do_sample=True", not settings["do_sample"]),
+                                   (FOR_BEAMS, "num_beams of at least 2", settings["num_beams"] == 1)):
+        idle = [f"{name}={parameters[name]!r}" for name in names if name in parameters]
+        if idle and missing:
+            raise GenerationError(f"{', '.join(idle)}: without effect unless {needed} is given too; add that, or leave it out")
+    if settings["num_beams"] > 1 and settings["do_sample"]:
+        raise GenerationError(f"num_beams={settings['num_beams']} with do_sample=True: beam search seeks the likeliest text, "
+                              "sampling a random one; choose one of the two")
+    if settings["min_new_tokens"] > settings["max_new_tokens"]:
+        raise GenerationError(f"min_new_tokens={settings['min_new_tokens']} is above "
+                              f"max_new_tokens={settings['max_new_tokens']}; raise the maximum or lower the minimum")
+    return settings
+
 
 TOKEN_IDS = ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id", "forced_bos_token_id",
              "forced_eos_token_id")
@@ -132,12 +269,12 @@ def generate(model, tokenizer, prompts: Sequence[str], *, batch_size: int = 32, 
         seed: of the sampling. The same seed repeats the completions bit for bit as long as the list of prompts, the
             batch size, the parameters and the machine stay the same; the global random stream is left alone. Without
             one, sampling draws from the global stream.
-        parameters: names in `helpers.models.parameters.NEUTRAL`, which also gives the values of those left out: greedy, 64 tokens. The model's
+        parameters: names in `helpers.models.generation.NEUTRAL`, which also gives the values of those left out: greedy, 64 tokens. The model's
             own defaults (`generation_config`) have no say.
     Returns:
         N texts.
     Raises:
-        GenerationError: before anything runs; see `helpers.models.parameters.check_parameters` and `encode_prompts`.
+        GenerationError: before anything runs; see `helpers.models.generation.check_parameters` and `encode_prompts`.
     Source: `transformers.GenerationMixin.generate`, with nothing changed but the batching: in greedy decoding, rows that have ended leave their batch.
     """
     completions = generate_ids(model, tokenizer, prompts, batch_size=batch_size, show_progress=show_progress, seed=seed,

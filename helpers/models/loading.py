@@ -1,7 +1,8 @@
-"""Models: loads a tokenizer and an encoder-decoder model, and checks that they are whole."""
+"""Models: loads a tokenizer and an encoder-decoder model, and checks that they are whole; output heads of a T5."""
 
 from __future__ import annotations
 
+import copy
 import logging
 import os
 from contextlib import contextmanager
@@ -10,13 +11,14 @@ from pathlib import Path
 import torch
 from huggingface_hub import snapshot_download
 from safetensors import SafetensorError, safe_open
+from torch import nn
 from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 
-from helpers.models.cpu import prepare_for_cpu
 from helpers.hardware import hub_is_reachable
+from helpers.models.cpu import prepare_for_cpu
+from helpers.models.sizes import count_parameters
 from helpers.progress import one_bar
 from helpers.settings import Settings
-from helpers.models.sizes import count_parameters
 
 # With the output head apart from the embeddings (vocabulary × width more than if they were tied).
 PARAMETERS = {"google/flan-t5-small": 76_961_152, "google/flan-t5-base": 247_577_856,
@@ -177,3 +179,21 @@ def _check_weights(name, model, tokenizer):
     if expected not in (None, total):
         raise ModelError(f"{name}: has {total:,} parameters instead of {expected:,}; its files are not the original, "
                          "or its output head was tied: install the versions in constraints.txt")
+
+
+def with_own_head(model):
+    """A copy of a T5 that computes the same with a head apart from its embeddings.
+
+    Where the head is the embeddings, T5 multiplies its last states by 1/√d first; the copy's head has that in its weights instead. Its
+    config says what `T5Config` makes of every config: that the two are tied.
+    """
+    apart = copy.deepcopy(model)
+    if head_is_tied(model):
+        head = nn.Linear(model.config.d_model, model.config.vocab_size, bias=False, device=model.device, dtype=model.dtype)
+        scale = model.config.d_model**-0.5 if model.config.scale_decoder_outputs else 1.0
+        with torch.no_grad():
+            head.weight.copy_(model.get_input_embeddings().weight * scale)
+        apart.lm_head = head
+        apart.config.scale_decoder_outputs = False
+    apart.config.tie_word_embeddings = True
+    return apart

@@ -8,8 +8,7 @@ from dataclasses import dataclass
 import torch
 from transformers import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
-from helpers.models.generation import encode_prompts, evaluating
-from helpers.models.parameters import check_parameters
+from helpers.models.generation import check_parameters, encode_prompts, evaluating
 
 
 @dataclass(frozen=True)

@@ -69,7 +69,7 @@ def sparse(learning_rate: float = 5e-4) -> Method:
 def distilled(alpha: float = 0.5, temperature: float = 2.0, learning_rate: float = 1e-3) -> Method:
     """Distillation: every weight is trained, on the teacher's soft labels with weight alpha and on the hard ones with the rest.
 
-    The loss is `helpers.compression.distillation.distillation_loss`; the teacher is given to `helpers.training.training.train`.
+    The loss is `helpers.compression.distillation.distillation_loss`; the teacher is given to `helpers.training.trainer.train`.
 
     Raises:
         ValueError: alpha not between 0 and 1, temperature not above 0.

@@ -14,9 +14,9 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from helpers.data.findings import visible
 from helpers.data.lengths import token_lengths
-from helpers.settings import PROFILES
 from helpers.evaluation.statistics import mean_interval, paired_difference
-from helpers.training.training import ADAPTER, ADAPTER_CONFIG, Run
+from helpers.settings import PROFILES
+from helpers.training.trainer import ADAPTER, ADAPTER_CONFIG, Run
 
 CARD = "README.md"
 TO_FILL_IN = ("The licence (`license` above): that of the data and of the base model bind you.", "What the model is for, and what it must not be used for.",

@@ -8,22 +8,21 @@ import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
-from helpers.compression.advice import front
+from helpers.compression.variants import Variant, front
+from helpers.evaluation.statistics import exactly
 from helpers.visualization.palette import colour_of, ink
 from helpers.visualization.plots import bare, label_apart, literally
-from helpers.evaluation.statistics import exactly
-from helpers.compression.variants import Variant
 
 MARKERS = ("o", "s", "^", "D")      # of one group after the other
 STEPS = (1, 1.5, 2, 3, 5, 7)        # of a logarithmic axis: prices rarely span powers of ten
-# A price in `helpers.compression.advice.PRICES` -> the name of its axis, and a variant's place on it.
+# A price in `helpers.compression.variants.PRICES` -> the name of its axis, and a variant's place on it.
 AXES = {"file": ("file, MB (logarithmic)", lambda variant: exactly(variant.file_bytes / 1e6)),
         "memory": ("in memory, MB (logarithmic)", lambda variant: exactly(variant.held_bytes / 1e6)),
         "time": ("milliseconds a token (logarithmic)", Variant.latency)}
 
 
 def plot_variants(variants: Mapping[str, Variant], price: str) -> Figure:
-    """ROUGE-1 of compressed models against a price in `helpers.compression.advice.PRICES`, family by family, the Pareto front joined.
+    """ROUGE-1 of compressed models against a price in `helpers.compression.variants.PRICES`, family by family, the Pareto front joined.
 
     Times of another machine than that of float32 are left out: they cannot be compared.
 

@@ -9,12 +9,12 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
-from helpers.visualization.curves import name_curves
+from helpers.display import table
 from helpers.training.memory import RECIPES, STRATEGIES, expected
+from helpers.training.scaling_laws import FLOPS, ScalingLaw, interval_of
+from helpers.visualization.curves import name_curves
 from helpers.visualization.palette import BLUE, GREEN, ORANGE, PINK, SERIES, ink
 from helpers.visualization.plots import bare, finished
-from helpers.training.scaling_laws import FLOPS, ScalingLaw, interval_of
-from helpers.display import table
 from helpers.visualization.widgets import PICTURE, png, with_field
 
 PARTS = {"weights": BLUE, "gradients": ORANGE, "optimizer": GREEN, "activations": PINK}

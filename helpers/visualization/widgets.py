@@ -11,14 +11,13 @@ import ipywidgets as widgets
 from IPython.display import display
 from matplotlib.figure import Figure
 
-from helpers.visualization.curves import plot_losses, plot_metrics
-from helpers.models.generation import generate
-from helpers.models.parameters import GenerationError
-from helpers.visualization.plots import plot_next_token
 from helpers.data.prompts import TEMPLATES, fit_prompt
+from helpers.display import notice, table
+from helpers.models.generation import GenerationError, generate
 from helpers.models.sampling import next_token_logits, token_distribution
 from helpers.settings import PROFILES, default_profile
-from helpers.display import notice, table
+from helpers.visualization.curves import plot_losses, plot_metrics
+from helpers.visualization.plots import plot_next_token
 
 TEMPERATURES = {"min": 0.05, "max": 2.0, "step": 0.05}
 TOP_K = {"min": 0, "max": 50}
@@ -60,7 +59,7 @@ class LivePicture:
 
 
 def live_losses(name: str) -> LivePicture:
-    """The losses of a run while it goes on: the `listener` of `helpers.training.training.train`."""
+    """The losses of a run while it goes on: the `listener` of `helpers.training.trainer.train`."""
     return LivePicture(lambda losses, validation_losses: plot_losses({name: (losses, validation_losses)}))
 
 

@@ -11,6 +11,7 @@ from pocket.scenarios.screenplay import CHOICE, SLOT, ScenarioError, load_asides
 
 HELD_OUT_SHARE = 0.25   # of every slot's values: they occur in validation and test dialogues only
 ASIDE_SHARE = 0.1       # of the dialogues are interrupted by an aside
+RUDE_SHARE = 0.275      # of a data set's dialogues
 OPTIONAL_SHARE = 0.2    # of the beats that may be left out are played
 TURNS = range(6, 13)
 VOWEL_SOUND = re.compile(r"(?!uni|use|usu|uk|eu|one\b)[aeiou]|hour|honest|heir|x-", re.IGNORECASE)

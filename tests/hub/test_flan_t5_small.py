@@ -6,15 +6,15 @@ The pinned numbers are other people's, so that a fault of the kit cannot hide in
 import pytest
 
 from helpers.data.loading import load_dialogues
-from helpers.evaluation.experiments import run_condition
-from helpers.models.generation import generate
-from helpers.training.methods import lora
-from helpers.models.loading import load_seq2seq
 from helpers.data.pairs import encode_pairs, summary_pairs
-from helpers.settings import load_settings, seed_everything
-from helpers.models.sizes import count_parameters
+from helpers.evaluation.experiments import run_condition
 from helpers.evaluation.statistics import mean_interval, paired_difference
-from helpers.training.training import train
+from helpers.models.generation import generate
+from helpers.models.loading import load_seq2seq
+from helpers.models.sizes import count_parameters
+from helpers.settings import load_settings, seed_everything
+from helpers.training.methods import lora
+from helpers.training.trainer import train
 
 # The model's page in the documentation of transformers; 20 decoder positions, the start token among them.
 RECIPE = ("A step by step recipe to make bolognese pasta:", "Pour a cup of bolognese into a large bowl and add the pasta")

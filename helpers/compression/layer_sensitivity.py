@@ -5,15 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 
-import numpy as np
-import torch
-from torch.nn.functional import cross_entropy
-
-from helpers.models.generation import evaluating
-from helpers.data.pairs import IGNORED, Collator
-from helpers.progress import progress
 from helpers.compression.quantized_models import linear_layers
+from helpers.evaluation.losses import pair_losses
 from helpers.evaluation.statistics import Interval, paired_difference
+from helpers.progress import progress
 
 ATTENTIONS = {"SelfAttention": "self-attention", "EncDecAttention": "cross-attention", "DenseReluDense": "feed-forward"}
 
@@ -30,21 +25,6 @@ def layer_kinds(model) -> dict[str, list[str]]:
     for name in linear_layers(model):
         kinds.setdefault(part_of(re.sub(r"^base_model\.model\.", "", name)), []).append(name)
     return kinds
-
-
-@torch.no_grad()
-def pair_losses(model, tokenizer, pairs, batch_size: int = 50) -> np.ndarray:
-    """(N,) the mean cross-entropy in nats of each pair's completion, token by token with the reference before it."""
-    order = sorted(range(len(pairs)), key=lambda row: len(pairs[row]["input_ids"]))
-    losses, collate = np.zeros(len(pairs)), Collator(tokenizer.pad_token_id)
-    with evaluating(model):
-        for start in range(0, len(order), batch_size):
-            chosen = order[start:start + batch_size]
-            batch = {name: tensor.to(model.device) for name, tensor in collate([pairs[row] for row in chosen]).items()}
-            logits = model(**batch).logits.float()      # (B, T, V)
-            each = cross_entropy(logits.transpose(1, 2), batch["labels"], ignore_index=IGNORED, reduction="none")
-            losses[chosen] = (each.sum(1) / (batch["labels"] != IGNORED).sum(1)).cpu().numpy()
-    return losses
 
 
 def sensitivity(model, tokenizer, pairs, variants: Mapping[str, Callable]) -> dict[str, Interval]:

@@ -1,0 +1,25 @@
+"""Losses: what a model loses on each pair of a prompt and its completion, in nats a token."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch.nn.functional import cross_entropy
+
+from helpers.data.pairs import IGNORED, Collator
+from helpers.models.generation import evaluating
+
+
+@torch.no_grad()
+def pair_losses(model, tokenizer, pairs, batch_size: int = 50) -> np.ndarray:
+    """(N,) the mean cross-entropy in nats of each pair's completion, token by token with the reference before it."""
+    order = sorted(range(len(pairs)), key=lambda row: len(pairs[row]["input_ids"]))
+    losses, collate = np.zeros(len(pairs)), Collator(tokenizer.pad_token_id)
+    with evaluating(model):
+        for start in range(0, len(order), batch_size):
+            chosen = order[start:start + batch_size]
+            batch = {name: tensor.to(model.device) for name, tensor in collate([pairs[row] for row in chosen]).items()}
+            logits = model(**batch).logits.float()      # (B, T, V)
+            each = cross_entropy(logits.transpose(1, 2), batch["labels"], ignore_index=IGNORED, reduction="none")
+            losses[chosen] = (each.sum(1) / (batch["labels"] != IGNORED).sum(1)).cpu().numpy()
+    return losses
