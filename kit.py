@@ -29,9 +29,13 @@ OLDEST, NEWEST = (3, 11), (3, 13)
 INSTALLING = "installing"
 LISTS = ("requirements.txt", "constraints.txt", "pyproject.toml")
 # No other computer gets in, and none is asked for news. Root, as in containers, must be allowed expressly.
-LAB_OPTIONS = ["--ServerApp.ip=127.0.0.1", "--LabApp.news_url=None", "--LabApp.extension_manager=readonly",
-               "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
-               *(["--allow-root"] if hasattr(os, "geteuid") and os.geteuid() == 0 else [])]
+LAB_OPTIONS = [
+    "--ServerApp.ip=127.0.0.1",
+    "--LabApp.news_url=None",
+    "--LabApp.extension_manager=readonly",
+    "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+    *(["--allow-root"] if hasattr(os, "geteuid") and os.geteuid() == 0 else []),
+]
 
 
 class KitError(Exception):
@@ -65,7 +69,7 @@ class Environment:
         return hashlib.sha256(b"\0".join(parts)).hexdigest()
 
     def state(self):
-        """"ready", "missing" (or its Python does not start), "interrupted" while installing, or "outdated"."""
+        """ "ready", "missing" (or its Python does not start), "interrupted" while installing, or "outdated"."""
         stamp = self.stamp.read_text(encoding="utf-8").strip() if self.stamp.exists() else ""
         if stamp == INSTALLING:
             return "interrupted"
@@ -107,8 +111,10 @@ class Environment:
     def _pip(self, *arguments):
         command = [str(self.python), "-m", "pip", "install", "--disable-pip-version-check", *arguments]
         if subprocess.run(command, cwd=self.root, check=False).returncode:
-            raise KitError("the installation failed (see above); it needs a network once, and about 3 GB of disk, "
-                           "10 GB where torch brings CUDA; run the same command again")
+            raise KitError(
+                "the installation failed (see above); it needs a network once, and about 3 GB of disk, "
+                "10 GB where torch brings CUDA; run the same command again"
+            )
 
 
 def find_python():
@@ -120,7 +126,7 @@ def find_python():
     if OLDEST <= sys.version_info[:2] <= NEWEST:
         return getattr(sys, "_base_executable", None) or sys.executable
     for minor in range(NEWEST[1], OLDEST[1] - 1, -1):
-        found = shutil.which(f"python3.{minor}")    # it may be a version manager's stand-in that does not start
+        found = shutil.which(f"python3.{minor}")  # it may be a version manager's stand-in that does not start
         if found and not subprocess.run([found, "-c", "import venv"], capture_output=True, check=False).returncode:
             return found
     raise KitError(f"Python {sys.version.split()[0]} is not supported; start kit.py with 3.11, 3.12 or 3.13")
@@ -146,7 +152,11 @@ def choose_labs(names, labs):
     chosen = []
     for name in names:
         short = str(int(name)) if name.isdecimal() else name
-        found = [path for key, path in labs.items() if short in (key, path.stem, path.name) or short == path.parent.name == "extras"]
+        found = [
+            path
+            for key, path in labs.items()
+            if short in (key, path.stem, path.name) or short == path.parent.name == "extras"
+        ]
         if not found:
             choices = ", ".join(f"{key} ({path.name})" for key, path in labs.items())
             raise KitError(f"lab: {name!r} is not one of {choices}")
@@ -157,11 +167,18 @@ def choose_labs(names, labs):
 def parse(arguments):
     """Command and options as a namespace; everything after `test` belongs to pytest."""
     parser = argparse.ArgumentParser(
-        prog="kit.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+        prog="kit.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     commands = parser.add_subparsers(
-        dest="command", required=True, metavar="{run,open,test,bench,site,doctor,student,publish}")
+        dest="command", required=True, metavar="{run,open,test,bench,site,doctor,student,publish}"
+    )
     run = commands.add_parser("run", help="execute labs, write executed notebooks, HTML pages and figures")
-    run.add_argument("labs", nargs="*", metavar="LAB", help="numbers, names of extras, or extras for all of these; default: all numbered labs")
+    run.add_argument(
+        "labs",
+        nargs="*",
+        metavar="LAB",
+        help="numbers, names of extras, or extras for all of these; default: all numbered labs",
+    )
     run.add_argument("--profile", help="pocket, small, base or large; default: LAB_PROFILE, else what suits")
     run.add_argument("--out", type=Path, default=ROOT / "build", help="folder for the pages (default: build)")
     lab = commands.add_parser("open", help="open JupyterLab on 127.0.0.1")
@@ -169,10 +186,23 @@ def parse(arguments):
     commands.add_parser("test", help="run pytest over tests and labs; arguments go to pytest", add_help=False)
     bench = commands.add_parser("bench", help="run the benchmarks")
     bench.add_argument("benchmarks", nargs="*", metavar="NAME", help="names of files in benchmarks/; default: all")
-    site = commands.add_parser("site", help="build a site that opens from disk: executed labs and documents, with search")
-    site.add_argument("--out", type=Path, default=ROOT / "build" / "site", help="folder for the site (default: build/site)")
-    site.add_argument("--from", type=Path, default=ROOT / "build", dest="build", metavar="DIR", help="where run left executed labs (default: build)")
-    site.add_argument("--pictures", action="store_true", help="first make the README's pictures in docs/ from these runs")
+    site = commands.add_parser(
+        "site", help="build a site that opens from disk: executed labs and documents, with search"
+    )
+    site.add_argument(
+        "--out", type=Path, default=ROOT / "build" / "site", help="folder for the site (default: build/site)"
+    )
+    site.add_argument(
+        "--from",
+        type=Path,
+        default=ROOT / "build",
+        dest="build",
+        metavar="DIR",
+        help="where run left executed labs (default: build)",
+    )
+    site.add_argument(
+        "--pictures", action="store_true", help="first make the README's pictures in docs/ from these runs"
+    )
     commands.add_parser("doctor", help="check this computer and the set-up")
     student = commands.add_parser("student", help="copy labs without solutions, with what they need, for students")
     student.add_argument("folder", type=Path, metavar="DIR", help="new folder; nothing in it is replaced")
@@ -208,43 +238,51 @@ def restart(environment, arguments):
         try:
             return process.wait()
         except KeyboardInterrupt:
-            continue    # the child got the same signal and decides
+            continue  # the child got the same signal and decides
 
 
 def perform(options):
     """The command itself, on the environment's Python, where packages may be imported. Returns the exit status."""
-    os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"     # a kernel of the same name elsewhere must not win
+    os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"  # a kernel of the same name elsewhere must not win
     for name in ("LAB_MODEL", "LAB_DATA"):
-        if os.environ.get(name):    # given from the user's folder; the labs run in another one
+        if os.environ.get(name):  # given from the user's folder; the labs run in another one
             os.environ[name] = os.path.abspath(os.path.expanduser(os.environ[name]))
     if options.command == "run":
         from cli.run import run_labs
+
         return run_labs(options.notebooks, out=options.out.resolve(), profile=options.profile)
     if options.command == "open":
         # Widgets are saved with their notebook, and nobody is asked about news; what a user has set in JupyterLab wins.
-        places = [str(ROOT / "helpers" / "jupyter"), os.environ.get("JUPYTER_CONFIG_PATH")]
+        places = [str(ROOT / "cli" / "jupyter"), os.environ.get("JUPYTER_CONFIG_PATH")]
         os.environ["JUPYTER_CONFIG_PATH"] = os.pathsep.join(filter(None, places))
         from jupyterlab.labapp import main as jupyterlab
+
         start = [f"--LabApp.default_url=/lab/tree/{path.relative_to(ROOT).as_posix()}" for path in options.notebooks]
         return jupyterlab([*LAB_OPTIONS, f"--ServerApp.root_dir={ROOT}", *start])
     if options.command == "test":
         import pytest
+
         os.chdir(ROOT)
         os.environ.setdefault("LAB_PROFILE", "pocket")
         return int(pytest.main(options.pytest or ["-q"]))
     if options.command == "site":
         from cli.site import site
+
         return site(ROOT, options.build.resolve(), options.out.resolve(), options.pictures)
     if options.command == "student":
         from cli.student import hand_out
+
         return hand_out(ROOT, options.folder.resolve())
     if options.command == "publish":
         from cli.publish import publish
+
         return publish(ROOT, list(find_labs().values()), options.repository, options.tag)
     statuses = []
     for path in options.files:
         print(f"== {path.name}", flush=True)
-        statuses.append(subprocess.run([sys.executable, "-m", f"benchmarks.{path.stem}"], cwd=ROOT, check=False).returncode)
+        statuses.append(
+            subprocess.run([sys.executable, "-m", f"benchmarks.{path.stem}"], cwd=ROOT, check=False).returncode
+        )
     return int(any(statuses))
 
 
@@ -256,6 +294,7 @@ def main(arguments):
             if environment.version() and not environment.is_current():
                 return restart(environment, arguments)
             from cli.doctor import report
+
             return report(ROOT, environment.state())
         if options.command == "run":
             options.notebooks = choose_labs(options.labs, find_labs())

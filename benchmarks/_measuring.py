@@ -1,4 +1,6 @@
-"""What the benchmarks share: seconds of a call, peak memory, the machine's matrix-product rate, the work of a model, a printed table."""
+"""What the benchmarks share: seconds of a call, peak memory, the machine's matrix-product rate, the work of a model, a
+printed table.
+"""
 
 from __future__ import annotations
 
@@ -21,13 +23,15 @@ def matrix_rate(size=1024, repeats=15):
     """Operations per second of a float32 matrix product, (size, size) times (size, size): the best of the repeats."""
     left, right = torch.randn(size, size), torch.randn(size, size)
     torch.mm(left, right)
-    return 2 * size ** 3 / min(seconds(torch.mm, left, right)[0] for _ in range(repeats))
+    return 2 * size**3 / min(seconds(torch.mm, left, right)[0] for _ in range(repeats))
 
 
 def useful_work(model, prompt_tokens, new_tokens, operations):
-    """Operations that an encoder-decoder needs at the least: so many for each weight of a matrix and each token that it multiplies.
+    """Operations that an encoder-decoder needs at the least: so many for each weight of a matrix and each token that it
+    multiplies.
 
-    The encoder's weights and the decoder's keys and values of the prompt meet the prompt's tokens, all others the new ones.
+    The encoder's weights and the decoder's keys and values of the prompt meet the prompt's tokens, all others the new
+    ones.
     """
     work = 0
     for name, module in model.named_modules():
@@ -46,9 +50,10 @@ def print_table(rows, width=26):
 def peak_bytes():
     """The most memory that this process has held."""
     info = psutil.Process().memory_info()
-    if hasattr(info, "peak_wset"):      # Windows
+    if hasattr(info, "peak_wset"):  # Windows
         return info.peak_wset
     import resource
+
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 

@@ -1,13 +1,15 @@
-"""Tokens per second: `generate` against the loop of course labs, which takes one prompt at a time. Same weights, same outputs.
+"""Tokens per second: `generate` against the loop of course labs, which takes one prompt at a time. Same weights, same
+outputs.
 
 python -m benchmarks.generation [--rounds 3] [--prompts 64] [--new-tokens 50] [--threads N] [--tokenizer FOLDER]
 
-Each way has the model as it loads it: course labs as it comes, the kit prepared for the processor (`helpers.models.cpu`).
-The two ways alternate; the ratio is the median over the rounds. Useful work is counted as 2 operations for each weight of
-a matrix and each token that it multiplies: the encoder's weights and the decoder's keys and values of the prompt meet the
-prompt's tokens, the decoder's other weights and the output head the generated ones, end token included. Padding, the rounds
-of completions that are already finished and the attention's own products are not counted. The share is that work per second
-over the rate of a square float32 matrix product measured in the same run.
+Each way has the model as it loads it: course labs as it comes, the kit prepared for the processor
+(`helpers.models.cpu`). The two ways alternate; the ratio is the median over the rounds. Useful work is counted as 2
+operations for each weight of a matrix and each token that it multiplies: the encoder's weights and the decoder's keys
+and values of the prompt meet the prompt's tokens, the decoder's other weights and the output head the generated ones,
+end token included. Padding, the rounds of completions that are already finished and the attention's own products are
+not counted. The share is that work per second over the rate of a square float32 matrix product measured in the same
+run.
 """
 
 from __future__ import annotations
@@ -60,13 +62,13 @@ def worlds(arguments):
     if model_folder.is_dir() and test.is_file():
         tokenizer = AutoTokenizer.from_pretrained(model_folder, local_files_only=True)
         model = AutoModelForSeq2SeqLM.from_pretrained(model_folder, local_files_only=True).eval()
-        yield "pocket", tokenizer, model, [build_prompt(text) for text in dialogues(test)[:arguments.prompts]]
+        yield "pocket", tokenizer, model, [build_prompt(text) for text in dialogues(test)[: arguments.prompts]]
     else:
         print("pocket: skipped, pocket/model or pocket/data is not built (python -m pocket.build)")
     if arguments.tokenizer and arguments.tokenizer.is_dir():
         tokenizer = AutoTokenizer.from_pretrained(arguments.tokenizer, local_files_only=True)
         model = untrained("google/flan-t5-small", "cpu").eval()
-        texts = dialogues(ROOT / "pocket" / "scenarios" / "wild.jsonl")[:max(1, arguments.prompts // 2)]
+        texts = dialogues(ROOT / "pocket" / "scenarios" / "wild.jsonl")[: max(1, arguments.prompts // 2)]
         yield "flan-t5-small's shapes", tokenizer, model, [build_prompt(text) for text in texts]
     else:
         print("flan-t5-small's shapes: skipped; give the folder of a T5 tokenizer with --tokenizer")
@@ -75,7 +77,10 @@ def worlds(arguments):
 def measure(name, tokenizer, model, prompts, arguments):
     """One row of the table: a dict of what was measured."""
     ways, times = (one_at_a_time, batched), {one_at_a_time: [], batched: []}
-    models = {one_at_a_time: model, batched: prepare_for_cpu(copy.deepcopy(model))}      # the same weights, as each way loads them
+    models = {
+        one_at_a_time: model,
+        batched: prepare_for_cpu(copy.deepcopy(model)),
+    }  # the same weights, as each way loads them
     for way in ways:
         way(models[way], tokenizer, prompts[:4], arguments.new_tokens)
     for turn in range(arguments.rounds):
@@ -85,17 +90,24 @@ def measure(name, tokenizer, model, prompts, arguments):
             times[way].append(spent)
         assert completions[one_at_a_time] == completions[batched], f"{name}: the two ways differ in their outputs"
     ids = generate_ids(model, tokenizer, prompts, max_new_tokens=arguments.new_tokens, show_progress=False)
-    new_tokens = sum(min(len(row) + 1, arguments.new_tokens) for row in ids)      # the end token costs a step too
+    new_tokens = sum(min(len(row) + 1, arguments.new_tokens) for row in ids)  # the end token costs a step too
     prompt_tokens = sum(len(row) for row in tokenizer(prompts)["input_ids"])
     work, rate = useful_work(model, prompt_tokens, new_tokens, operations=2), matrix_rate()
     middle = {way: statistics.median(spent) for way, spent in times.items()}
     ratio = statistics.median(slow / fast for slow, fast in zip(times[one_at_a_time], times[batched]))
-    return {"model": name, "prompts": len(prompts), "prompt tokens": round(prompt_tokens / len(prompts)),
-            "new tokens": round(new_tokens / len(prompts)), "one at a time, tokens/s": round(new_tokens / middle[one_at_a_time]),
-            "generate, tokens/s": round(new_tokens / middle[batched]), "ratio": f"{ratio:.1f}",
-            "goal": f"{GOALS[name]:.0f} {'met' if ratio >= GOALS[name] else 'missed'}",
-            "matrix rate, Gflop/s": round(rate / 1e9), "share, one at a time": f"{work / middle[one_at_a_time] / rate:.0%}",
-            "share, generate": f"{work / middle[batched] / rate:.0%}"}
+    return {
+        "model": name,
+        "prompts": len(prompts),
+        "prompt tokens": round(prompt_tokens / len(prompts)),
+        "new tokens": round(new_tokens / len(prompts)),
+        "one at a time, tokens/s": round(new_tokens / middle[one_at_a_time]),
+        "generate, tokens/s": round(new_tokens / middle[batched]),
+        "ratio": f"{ratio:.1f}",
+        "goal": f"{GOALS[name]:.0f} {'met' if ratio >= GOALS[name] else 'missed'}",
+        "matrix rate, Gflop/s": round(rate / 1e9),
+        "share, one at a time": f"{work / middle[one_at_a_time] / rate:.0%}",
+        "share, generate": f"{work / middle[batched] / rate:.0%}",
+    }
 
 
 def main():
@@ -104,10 +116,14 @@ def main():
     parser.add_argument("--prompts", type=int, default=64, help="on pocket; half of them at the larger shapes")
     parser.add_argument("--new-tokens", type=int, default=50)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--tokenizer", type=Path, help="folder of a T5 tokenizer for the untrained model; without it only pocket is measured")
+    parser.add_argument(
+        "--tokenizer",
+        type=Path,
+        help="folder of a T5 tokenizer for the untrained model; without it only pocket is measured",
+    )
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
-    logging.set_verbosity_error()    # the loop of course labs draws advice about its missing attention mask
+    logging.set_verbosity_error()  # the loop of course labs draws advice about its missing attention mask
     rows = [measure(*world, arguments) for world in worlds(arguments)]
     if rows:
         print_table(rows)

@@ -24,17 +24,24 @@ STATES = {
     "outdated": ("the requirements changed since, or the folder was moved", SET_UP),
 }
 # How long a lab takes, by profile; measured, so a profile without an entry has not been.
-EXPECTED = {"1": {"pocket": "about 2 minutes on two cores"}, "2": {"pocket": "about 6 minutes on two cores"},
-            "3": {"pocket": "about 7 minutes on two cores"}, "human_feedback": {"pocket": "under 3 minutes on two cores"},
-            "distillation": {"pocket": "little more than a minute on two cores after lab 2"},
-            "pruning": {"pocket": "about a minute and a half on two cores after lab 2"},
-            "quantization": {"pocket": "about 2 minutes on two cores after lab 2"},
-            "inside_a_transformer": {"pocket": "about a minute on two cores"}, "scaling": {"pocket": "about a minute on two cores"},
-            "applications": {"pocket": "about a minute on two cores"}, "constitutional_ai": {"pocket": "about 2 minutes on two cores"}}
+EXPECTED = {
+    "1": {"pocket": "about 2 minutes on two cores"},
+    "2": {"pocket": "about 6 minutes on two cores"},
+    "3": {"pocket": "about 7 minutes on two cores"},
+    "human_feedback": {"pocket": "under 3 minutes on two cores"},
+    "distillation": {"pocket": "little more than a minute on two cores after lab 2"},
+    "pruning": {"pocket": "about a minute and a half on two cores after lab 2"},
+    "quantization": {"pocket": "about 2 minutes on two cores after lab 2"},
+    "inside_a_transformer": {"pocket": "about a minute on two cores"},
+    "scaling": {"pocket": "about a minute on two cores"},
+    "applications": {"pocket": "about a minute on two cores"},
+    "constitutional_ai": {"pocket": "about 2 minutes on two cores"},
+}
 
 
 class Row(NamedTuple):
     """One line of the table; a remedy means that something is wrong."""
+
     name: str
     found: str
     remedy: str = ""
@@ -49,6 +56,7 @@ def memory() -> float | None:
     """Memory in bytes, within a container's limit; None where it cannot be told without packages."""
     try:
         import psutil
+
         total = float(psutil.virtual_memory().total)
     except ImportError:
         if not hasattr(os, "sysconf"):
@@ -62,6 +70,7 @@ def memory() -> float | None:
 def gpu() -> str:
     """Name of the accelerator that torch sees, or "none"."""
     import torch
+
     if torch.cuda.is_available():
         return f"{torch.cuda.get_device_name()}, {torch.cuda.get_device_properties(0).total_memory / GB:.0f} GB"
     return "Apple GPU (mps)" if torch.backends.mps.is_available() else "none"
@@ -76,8 +85,13 @@ def driver_sees_gpu() -> bool:
 def machine_facts() -> dict[str, str]:
     """The facts that a measured time cannot be read without."""
     size = memory()
-    return {"Python": platform.python_version(), "system": platform.platform(), "processor cores": str(cores()),
-            "memory": f"{size / GB:.1f} GB" if size else "unknown", "GPU": gpu()}
+    return {
+        "Python": platform.python_version(),
+        "system": platform.platform(),
+        "processor cores": str(cores()),
+        "memory": f"{size / GB:.1f} GB" if size else "unknown",
+        "GPU": gpu(),
+    }
 
 
 def normal(name: str) -> str:
@@ -108,24 +122,33 @@ def package_rows(required: Mapping[str, str], tested: Mapping[str, str], install
         else:
             yield Row(name, found)
     others = [name for name in tested if name not in required and name in installed]
-    differ = [f"{name} {installed[name]} (tested with {tested[name].removeprefix('==')})" for name in others
-              if installed[name].split("+")[0] != tested[name].removeprefix("==")]
+    differ = [
+        f"{name} {installed[name]} (tested with {tested[name].removeprefix('==')})"
+        for name in others
+        if installed[name].split("+")[0] != tested[name].removeprefix("==")
+    ]
     yield Row("what these need", "; ".join(differ) or f"{len(others)} packages as tested", REINSTALL if differ else "")
 
 
 def python_row(version: tuple[int, int]) -> Row:
     """Python's version against what was tested."""
     fits = (3, 11) <= version <= (3, 13)
-    return Row("Python", f"{platform.python_version()}, {sys.executable}",
-               "" if fits else "install Python 3.11, 3.12 or 3.13, and start kit.py with it")
+    return Row(
+        "Python",
+        f"{platform.python_version()}, {sys.executable}",
+        "" if fits else "install Python 3.11, 3.12 or 3.13, and start kit.py with it",
+    )
 
 
 def room_rows(size: float | None, free: float, ready: bool) -> Iterator[Row]:
     """Cores, memory and disk; `size` and `free` in bytes."""
     yield Row("processor cores", str(cores()))
     small = size is not None and size < LEAST_MEMORY
-    yield Row("memory", f"{size / GB:.1f} GB" if size else "unknown until the set-up is done",
-              f"the labs need {LEAST_MEMORY / GB:.0f} GB: a larger computer, or Colab" if small else "")
+    yield Row(
+        "memory",
+        f"{size / GB:.1f} GB" if size else "unknown until the set-up is done",
+        f"the labs need {LEAST_MEMORY / GB:.0f} GB: a larger computer, or Colab" if small else "",
+    )
     needed = LEAST_DISK if ready else SETUP_DISK
     yield Row("free disk", f"{free / GB:.1f} GB", f"free {needed / GB:.1f} GB on this disk" if free < needed else "")
 
@@ -134,13 +157,18 @@ def hardware_rows() -> Iterator[Row]:
     """GPU, number format and hub, as the settings see them."""
     try:
         from helpers import hardware
-    except (ImportError, OSError, RuntimeError, AttributeError) as error:   # what a broken torch is known to raise
+    except (ImportError, OSError, RuntimeError, AttributeError) as error:  # what a broken torch is known to raise
         yield Row("torch", f"does not start: {type(error).__name__}: {error}", REINSTALL)
         return
     found, device = gpu(), hardware.available_devices()[0]
     unseen = found == "none" and driver_sees_gpu()
-    yield Row("GPU", found, "torch does not see this computer's NVIDIA GPU: update its driver, or install a torch "
-                            "built for it" if unseen else "")
+    yield Row(
+        "GPU",
+        found,
+        "torch does not see this computer's NVIDIA GPU: update its driver, or install a torch built for it"
+        if unseen
+        else "",
+    )
     yield Row("number format", ": ".join(hardware.choose_dtype(device)))
     if hardware.hub.HF_HUB_OFFLINE:
         yield Row("model hub", "not looked at: HF_HUB_OFFLINE is set")
@@ -153,6 +181,7 @@ def profile_rows(labs: list[str]) -> Iterator[Row]:
     """The profile that a lab would choose here, and how long each lab takes with it."""
     try:
         from helpers.settings import load_settings
+
         profile = load_settings().profile
     except ValueError as error:
         yield Row("profile", "LAB_PROFILE, LAB_MODEL or LAB_DATA is wrong", str(error))

@@ -1,4 +1,6 @@
-"""Publishing: where the kit can be fetched from, kept in one place (pyproject.toml) and written into every lab's badge and set-up cell."""
+"""Publishing: where the kit can be fetched from, kept in one place (pyproject.toml) and written into every lab's badge
+and set-up cell.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +14,12 @@ from typing import NamedTuple
 import nbformat
 
 TABLE = "pyproject.toml"
-UNPUBLISHED_BADGE = "[Open in Colab](https://colab.research.google.com/) (from your copy of the kit; the notebook needs the folders beside it)"
+UNPUBLISHED_BADGE = (
+    "[Open in Colab](https://colab.research.google.com/) (from your copy of the kit; the "
+    "notebook needs the folders beside it)"
+)
 BADGE = re.compile(r"^\[.*Open in Colab.*\]\(https://colab\.research\.google\.com/.*$", re.MULTILINE)
-SET_UP_CELL = '''\
+SET_UP_CELL = """\
 REPOSITORY, TAG = "{repository}", "{tag}"    # where the kit is published: python kit.py publish writes it here
 
 import sys
@@ -34,7 +39,7 @@ if "google.colab" in sys.modules:    # in Colab only: on your own computer nothi
             raise RuntimeError(f"{{address}} at {{TAG}} cannot be fetched: {{fetched.stderr}}")
     sys.path.insert(0, str(kit))
     from cli.colab import set_up
-    set_up(kit)'''
+    set_up(kit)"""
 
 
 class PublishError(ValueError):
@@ -43,6 +48,7 @@ class PublishError(ValueError):
 
 class Address(NamedTuple):
     """Where the kit is published: "OWNER/REPO", "" as long as it is nowhere, and the tag that labs fetch."""
+
     repository: str
     tag: str
 
@@ -60,7 +66,9 @@ def read_address(root: Path) -> Address:
     try:
         return Address(**tomllib.loads((root / TABLE).read_text(encoding="utf-8"))["tool"]["kit"]).check()
     except (KeyError, TypeError) as error:
-        raise PublishError(f"{TABLE}: its table [tool.kit] must have repository and tag, and nothing else ({error})") from None
+        raise PublishError(
+            f"{TABLE}: its table [tool.kit] must have repository and tag, and nothing else ({error})"
+        ) from None
 
 
 def write_address(root: Path, address: Address):
@@ -70,12 +78,14 @@ def write_address(root: Path, address: Address):
     for name, value in address._asdict().items():
         table, found = re.subn(rf'^{name} = ".*?"', f'{name} = "{value}"', table, count=1, flags=re.MULTILINE)
         if not found:
-            raise PublishError(f"{TABLE}: its table [tool.kit] has no line {name} = \"…\"")
+            raise PublishError(f'{TABLE}: its table [tool.kit] has no line {name} = "…"')
     (root / TABLE).write_text(head + mark + table, encoding="utf-8", newline="\n")
 
 
 def badge(address: Address, lab: str) -> str:
-    """The badge of a lab, given its path within the kit ("labs/extras/rag.ipynb"). No picture: a lab must not call anybody when it is opened."""
+    """The badge of a lab, given its path within the kit ("labs/extras/rag.ipynb"). No picture: a lab must not call
+    anybody when it is opened.
+    """
     if not address.repository:
         return UNPUBLISHED_BADGE
     return f"[▶ Open in Colab](https://colab.research.google.com/github/{address.repository}/blob/{address.tag}/{lab})"
@@ -98,7 +108,9 @@ def find_set_up(notebook) -> int | None:
     """The index of the first code cell below the heading "Set-up"."""
     below = False
     for index, cell in enumerate(notebook.cells):
-        below = below or cell.cell_type == "markdown" and re.search(r"^## Set-up$", cell.source, re.MULTILINE) is not None
+        below = (
+            below or cell.cell_type == "markdown" and re.search(r"^## Set-up$", cell.source, re.MULTILINE) is not None
+        )
         if below and cell.cell_type == "code":
             return index
     return None
@@ -113,11 +125,13 @@ def renew(path: Path, root: Path, address: Address) -> bool:
     notebook, lab = nbformat.read(path, as_version=4), path.relative_to(root).as_posix()
     index = find_set_up(notebook)
     if not replace_badge(notebook, badge(address, lab)) or index is None:
-        raise PublishError(f"{lab}: needs a line \"[Open in Colab](https://colab.research.google.com/)\" in its first cell, "
-                           "and a code cell below a heading \"## Set-up\"")
+        raise PublishError(
+            f'{lab}: needs a line "[Open in Colab](https://colab.research.google.com/)" in its first cell, '
+            'and a code cell below a heading "## Set-up"'
+        )
     notebook.cells[index].source = set_up_cell(address)
     before = path.read_text(encoding="utf-8")
-    content = json.loads(before)        # not nbformat's writer: it sorts the keys of cells that others have written
+    content = json.loads(before)  # not nbformat's writer: it sorts the keys of cells that others have written
     for place in (0, index):
         content["cells"][place]["source"] = notebook.cells[place].source.splitlines(keepends=True)
     after = json.dumps(content, indent=1, ensure_ascii=False) + "\n"
@@ -127,7 +141,9 @@ def renew(path: Path, root: Path, address: Address) -> bool:
 
 
 def publish(root: Path, labs: list[Path], repository: str | None, tag: str | None) -> int:
-    """The command `kit.py publish`: the address into pyproject.toml, if one is given, and from there into the labs. Returns the exit status."""
+    """The command `kit.py publish`: the address into pyproject.toml, if one is given, and from there into the labs.
+    Returns the exit status.
+    """
     try:
         known = read_address(root)
         address = Address(known.repository if repository is None else repository, tag or known.tag).check()
@@ -139,5 +155,8 @@ def publish(root: Path, labs: list[Path], repository: str | None, tag: str | Non
         return 2
     print(f"{address.repository or 'published nowhere'}, {address.tag}: {', '.join(changed) or 'nothing'} rewritten")
     if address.repository:
-        print(f"Now commit, git tag {address.tag}, and push both to github.com/{address.repository}: the badges lead there.")
+        print(
+            f"Now commit, git tag {address.tag}, and push both to github.com/{address.repository}: the badges "
+            "lead there."
+        )
     return 0

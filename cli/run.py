@@ -23,7 +23,7 @@ from cli.pages import index_page, write_figures, write_page
 from helpers.evaluation.claims import CLAIMS_MIME
 from helpers.settings import SettingsError, load_settings
 
-MEMORY = "results.json"     # results of earlier runs, so that running lab 2 keeps lab 1 in the index
+MEMORY = "results.json"  # results of earlier runs, so that running lab 2 keeps lab 1 in the index
 SHOWN_VERSIONS = ("torch", "transformers", "tokenizers", "datasets", "evaluate", "rouge-score", "sacrebleu", "numpy")
 TRACEBACK_LINES = 15
 # Else every kernel warns that other users of the computer could listen.
@@ -48,13 +48,24 @@ def new_result(path: Path, notebook, profile: str) -> dict:
     code = [cell for cell in notebook.cells if cell.cell_type == "code" and cell.source.strip()]
     prose = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
     titles = re.findall(r"^# +(.+)$", prose, re.MULTILINE)
-    return {"name": path.stem, "title": titles[0].strip() if titles else path.stem, "profile": profile,
-            "status": "unfinished", "cells": len(code), "cells_run": 0, "seconds": 0.0, "finished": "", "claims": [],
-            "figures": []}
+    return {
+        "name": path.stem,
+        "title": titles[0].strip() if titles else path.stem,
+        "profile": profile,
+        "status": "unfinished",
+        "cells": len(code),
+        "cells_run": 0,
+        "seconds": 0.0,
+        "finished": "",
+        "claims": [],
+        "figures": [],
+    }
 
 
 def plain(text: str) -> str:
-    """The text without what a terminal obeys: colour codes, and whatever a file's content may have brought into a message."""
+    """The text without what a terminal obeys: colour codes, and whatever a file's content may have brought into a
+    message.
+    """
     return re.sub(r"\x1b\[[0-9;]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f-\x9f]", "", text)
 
 
@@ -67,8 +78,12 @@ def last_lines(cell, error: CellExecutionError) -> str:
 
 def describe(cells, index: int) -> str:
     """One line that tells a reader where a cell stands: the heading above it and the first line of its source."""
-    headings = [line for cell in cells[:index] if cell.cell_type == "markdown"
-                for line in re.findall(r"^#{1,6} +(.+)$", cell.source, re.MULTILINE)]
+    headings = [
+        line
+        for cell in cells[:index]
+        if cell.cell_type == "markdown"
+        for line in re.findall(r"^#{1,6} +(.+)$", cell.source, re.MULTILINE)
+    ]
     first = next((line.strip() for line in cells[index].source.splitlines() if line.strip()), "")
     return f"{headings[-1].strip()[:40]} | {first[:60]}" if headings else first[:60]
 
@@ -80,8 +95,9 @@ def execute(notebook, result: dict, cwd: Path, environment: dict[str, str]):
         Failure: a cell failed, or the kernel died; cells before it have their outputs.
         KeyboardInterrupt: the user stopped it; the kernel is shut down.
     """
-    client = NotebookClient(notebook, kernel_manager_class=ThisPython, timeout=None,
-                            shutdown_kernel="immediate", config=ENCRYPTED)
+    client = NotebookClient(
+        notebook, kernel_manager_class=ThisPython, timeout=None, shutdown_kernel="immediate", config=ENCRYPTED
+    )
     client.reset_execution_trackers()
     with client.setup_kernel(cwd=str(cwd), env=environment):
         for index, cell in enumerate(notebook.cells):
@@ -95,8 +111,10 @@ def execute(notebook, result: dict, cwd: Path, environment: dict[str, str]):
             except CellExecutionError as error:
                 raise Failure(f"cell {number} failed:\n\n{cell.source}\n\n{last_lines(cell, error)}") from None
             except DeadKernelError:
-                raise Failure(f"cell {number} ended its kernel, most often for want of memory (python kit.py doctor "
-                              f"shows how much there is):\n\n{cell.source}") from None
+                raise Failure(
+                    f"cell {number} ended its kernel, most often for want of memory (python kit.py doctor "
+                    f"shows how much there is):\n\n{cell.source}"
+                ) from None
             finally:
                 print(f"  {time.perf_counter() - started:.1f} s", flush=True)
                 client.set_widgets_metadata()
@@ -105,8 +123,12 @@ def execute(notebook, result: dict, cwd: Path, environment: dict[str, str]):
 
 def collect_claims(notebook) -> list[dict]:
     """All claims that cells have shown through `helpers.evaluation.claims`, in order."""
-    return [claim for cell in notebook.cells for output in cell.get("outputs", [])
-            for claim in output.get("data", {}).get(CLAIMS_MIME, [])]
+    return [
+        claim
+        for cell in notebook.cells
+        for output in cell.get("outputs", [])
+        for claim in output.get("data", {}).get(CLAIMS_MIME, [])
+    ]
 
 
 def save(notebook, result: dict, path: Path, out: Path):
@@ -150,8 +172,11 @@ def run_lab(path: Path, out: Path, profile: str) -> int:
         print(f"\n{path.name}: interrupted in cell {result['cells_run'] + 1}; the kernel is shut down", file=sys.stderr)
     result |= {"seconds": time.perf_counter() - started, "finished": time.strftime("%Y-%m-%d %H:%M")}
     save(notebook, result, path, out)
-    print(f"  {result['status']}: {result['cells_run']} of {result['cells']} cells, {result['seconds']:.0f} s; "
-          f"{len(result['figures'])} figures, {len(result['claims'])} claims", flush=True)
+    print(
+        f"  {result['status']}: {result['cells_run']} of {result['cells']} cells, {result['seconds']:.0f} s; "
+        f"{len(result['figures'])} figures, {len(result['claims'])} claims",
+        flush=True,
+    )
     return status
 
 

@@ -27,29 +27,44 @@ from cli.pages import formula, harmless
 from cli.run import plain
 from cli.student import find_notebooks
 
-START = "README.md"     # becomes index.html
-DOCUMENTS = ("docs/concepts.md", "docs/glossary.md", "docs/teaching.md", "docs/troubleshooting.md", "pocket/data/README.md",
-             "pocket/scenarios/README.md", "pocket/model/README.md", "pocket/reward/README.md")
+START = "README.md"  # becomes index.html
+DOCUMENTS = (
+    "docs/concepts.md",
+    "docs/glossary.md",
+    "docs/teaching.md",
+    "docs/troubleshooting.md",
+    "pocket/data/README.md",
+    "pocket/scenarios/README.md",
+    "pocket/model/README.md",
+    "pocket/reward/README.md",
+)
 # Code stays as it is: only what stands outside of it can be a link.
-CODE_OR_LINK = re.compile(r"^[ \t]*(?P<fence>`{3,}|~{3,}).*?^[ \t]*(?P=fence)[^\n]*$|`[^`\n]+`|"
-                          r"(?P<picture>!?)\[(?P<label>(?:[^\[\]]|\[[^\[\]]*\])*)\]\((?P<target>[^)\s]+)\)", re.MULTILINE | re.DOTALL)
+CODE_OR_LINK = re.compile(
+    r"^[ \t]*(?P<fence>`{3,}|~{3,}).*?^[ \t]*(?P=fence)[^\n]*$|`[^`\n]+`|"
+    r"(?P<picture>!?)\[(?P<label>(?:[^\[\]]|\[[^\[\]]*\])*)\]\((?P<target>[^)\s]+)\)",
+    re.MULTILINE | re.DOTALL,
+)
 ELSEWHERE = re.compile(r"[a-z][a-z0-9+.-]*:|//", re.IGNORECASE)
 
 
 def slug(heading: str) -> str:
-    """The anchor of a heading, as GitHub writes it; it makes the same of an anchor of Jupyter's ("8.-Choosing-the-next-token")."""
+    """The anchor of a heading, as GitHub writes it; it makes the same of an anchor of Jupyter's
+    ("8.-Choosing-the-next-token").
+    """
     return re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
 
 
 def relink(text: str, place: str, pages: set[str]) -> str:
     """Markdown whose links work in the site: anchors are those of `slug`.
 
-    Of a link to a file that is no page its words are left, and so they are of a picture from elsewhere, which no page may fetch.
+    Of a link to a file that is no page its words are left, and so they are of a picture from elsewhere, which no page
+    may fetch.
 
     Args:
         place: of the text within the kit ("docs/concepts.md"); relative links start from there.
         pages: places of all that become pages.
     """
+
     def link(match):
         target = match["target"]
         if target is None:
@@ -63,7 +78,8 @@ def relink(text: str, place: str, pages: set[str]) -> str:
             return match["label"]
         if file and path == START:
             file = file.removesuffix(START) + "index.md"
-        return f'[{match["label"]}](<{file}{"#" if anchor else ""}{slug(anchor)}>)'
+        return f"[{match['label']}](<{file}{'#' if anchor else ''}{slug(anchor)}>)"
+
     return CODE_OR_LINK.sub(link, text)
 
 
@@ -72,8 +88,13 @@ def note(run: Executed) -> str:
     if not run.executed:
         return f"*Not executed yet: `{command(run.lab)}` does it, and this page then shows the results.*"
     profile = f" with the profile `{run.profile}`" if run.profile else ""
-    still = f"Sliders stand where the run left them; `{command(run.lab).replace(' run ', ' open ')}` opens the lab to move them."
-    return f"*Executed{profile}. {still}*" if not run.complaint else f"*Executed{profile}, but: {run.complaint}. {still}*"
+    still = (
+        f"Sliders stand where the run left them; `{command(run.lab).replace(' run ', ' open ')}` opens the "
+        "lab to move them."
+    )
+    return (
+        f"*Executed{profile}. {still}*" if not run.complaint else f"*Executed{profile}, but: {run.complaint}. {still}*"
+    )
 
 
 def write_lab(run: Executed, place: str, pages: set[str], folder: Path):
@@ -83,7 +104,7 @@ def write_lab(run: Executed, place: str, pages: set[str], folder: Path):
         if cell.cell_type == "markdown":
             cell.source = relink(cell.source, place, pages)
         for output in cell.get("outputs", []):
-            if "text/html" in output.get("data", {}):       # else the search takes the words of neighbouring cells for one
+            if "text/html" in output.get("data", {}):  # else the search takes the words of neighbouring cells for one
                 output.data["text/html"] = re.sub(r"(</(?:td|th|li|p)>)", r"\1\n", output.data["text/html"])
     notebook.cells.insert(1, new_markdown_cell(note(run)))
     (folder / place).parent.mkdir(parents=True, exist_ok=True)
@@ -94,11 +115,17 @@ def contents(labs: list[str], documents: list[str]) -> str:
     """The list of pages for the start page's end, where it is not shown: labs, extras, documents."""
     extras = [lab for lab in labs if "/extras/" in lab]
     parts = {"Labs": [lab for lab in labs if lab not in extras], "Extras": extras, "Documents": documents}
-    return "".join(f"\n\n```{{toctree}}\n:hidden:\n:caption: {title}\n\n" + "\n".join(places) + "\n```\n" for title, places in parts.items() if places)
+    return "".join(
+        f"\n\n```{{toctree}}\n:hidden:\n:caption: {title}\n\n" + "\n".join(places) + "\n```\n"
+        for title, places in parts.items()
+        if places
+    )
 
 
 def write_pages(runs: list[Executed], root: Path, folder: Path):
-    """Writes labs, documents and their pictures into the folder `folder`, each in its place within the kit, README.md as index.md."""
+    """Writes labs, documents and their pictures into the folder `folder`, each in its place within the kit, README.md
+    as index.md.
+    """
     labs = [run.lab.relative_to(root).as_posix() for run in runs]
     documents = [name for name in DOCUMENTS if (root / name).exists()]
     pages = {START, *labs, *documents}
@@ -115,19 +142,38 @@ def write_pages(runs: list[Executed], root: Path, folder: Path):
 
 
 OPTIONS = {
-    "project": "Lab kit for generative AI", "html_title": "Lab kit for generative AI", "language": "en",
-    "extensions": ["myst_nb", "sphinx.ext.githubpages", "cli.site"], "nb_execution_mode": "off", "nb_ipywidgets_js": {},
-    "myst_enable_extensions": ["dollarmath", "amsmath"], "myst_heading_anchors": 4, "myst_heading_slug_func": "cli.site.slug",
-    "html_math_renderer": "mathml", "html_theme": "furo", "html_copy_source": False, "html_show_sphinx": False, "html_show_copyright": False,
-    "html_use_index": False, "html_show_search_summary": False, "highlight_language": "none", "smartquotes": False}
+    "project": "Lab kit for generative AI",
+    "html_title": "Lab kit for generative AI",
+    "language": "en",
+    "extensions": ["myst_nb", "sphinx.ext.githubpages", "cli.site"],
+    "nb_execution_mode": "off",
+    "nb_ipywidgets_js": {},
+    "myst_enable_extensions": ["dollarmath", "amsmath"],
+    "myst_heading_anchors": 4,
+    "myst_heading_slug_func": "cli.site.slug",
+    "html_math_renderer": "mathml",
+    "html_theme": "furo",
+    "html_copy_source": False,
+    "html_show_sphinx": False,
+    "html_show_copyright": False,
+    "html_use_index": False,
+    "html_show_search_summary": False,
+    "highlight_language": "none",
+    "smartquotes": False,
+}
 # Code of 100 characters fits; figures have dark letters in a dark page too.
 STYLE = """.content { box-sizing: border-box; width: 66em; max-width: 100% } .sidebar-drawer { width: calc(50% - 33em) }
 article img { background: white } article pre { font-size: .8rem }
-div.formula { margin: 1rem 0; overflow-x: auto } .cell_output div { overflow-x: auto } .cell_output pre { white-space: pre-wrap }
+div.formula { margin: 1rem 0; overflow-x: auto } .cell_output div { overflow-x: auto }
+.cell_output pre { white-space: pre-wrap }
 """
-# What a page may do: show itself, with the theme's own scripts. Should one ever get out of an output, browsers neither run it nor fetch or send anything.
-POLICY = ("default-src 'none'; script-src 'self' file: {scripts}; style-src 'self' file: 'unsafe-inline'; img-src 'self' file: data:; "
-          "font-src 'self' file:; base-uri 'none'; form-action 'self' file:")
+# What a page may do: show itself, with the theme's own scripts. Should one ever get out of an output, browsers neither
+# run it nor fetch or send anything.
+POLICY = (
+    "default-src 'none'; script-src 'self' file: {scripts}; style-src 'self' file: 'unsafe-inline'; img-src "
+    "'self' file: data:; "
+    "font-src 'self' file:; base-uri 'none'; form-action 'self' file:"
+)
 
 
 class SiteError(ValueError):
@@ -156,18 +202,30 @@ def render(source: Path, made: Path) -> list[str]:
     static.mkdir()
     (static / "kit.css").write_text(STYLE, encoding="utf-8")
     with patch_docutils(), docutils_namespace():
-        Sphinx(source, None, made, source.with_name("doctrees"), "html", status=None, warning=warnings,
-               confoverrides=OPTIONS | {"html_static_path": [str(static)], "html_css_files": ["kit.css"]}).build()
+        Sphinx(
+            source,
+            None,
+            made,
+            source.with_name("doctrees"),
+            "html",
+            status=None,
+            warning=warnings,
+            confoverrides=OPTIONS | {"html_static_path": [str(static)], "html_css_files": ["kit.css"]},
+        ).build()
     return plain(warnings.getvalue()).replace(str(source), "").splitlines()
 
 
 def protect(made: Path):
-    """Writes into every page what it may do. The scripts allowed are those of the search page, on which nothing of a lab stands."""
+    """Writes into every page what it may do. The scripts allowed are those of the search page, on which nothing of a
+    lab stands.
+    """
     inline = re.findall(r"<script>(.*?)</script>", (made / "search.html").read_text(encoding="utf-8"), re.DOTALL)
     allowed = (f"'sha256-{base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()}'" for script in inline)
     meta = f'<meta http-equiv="Content-Security-Policy" content="{POLICY.format(scripts=" ".join(allowed))}">'
     for path in made.rglob("*.html"):
-        page = re.sub(r"<meta charset=[^>]*>", lambda charset: charset[0] + meta, path.read_text(encoding="utf-8"), count=1)
+        page = re.sub(
+            r"<meta charset=[^>]*>", lambda charset: charset[0] + meta, path.read_text(encoding="utf-8"), count=1
+        )
         path.write_text(page, encoding="utf-8")
 
 
@@ -195,7 +253,7 @@ def build_site(root: Path, build: Path, target: Path, pictures: bool = False) ->
         warnings = render(source, made)
         protect(made)
         for old in target.iterdir() if target.exists() else ():
-            if old.is_dir() and old.name != ".git":     # of a site that is published by pushing the folder
+            if old.is_dir() and old.name != ".git":  # of a site that is published by pushing the folder
                 shutil.rmtree(old)
             elif not old.is_dir():
                 old.unlink()

@@ -12,8 +12,21 @@ import nbformat
 from cli.publish import UNPUBLISHED_BADGE, replace_badge
 
 # Neither tests nor benchmarks: the tests hold a solution of every exercise.
-BESIDE = ("kit.py", "requirements.txt", "constraints.txt", "pyproject.toml", "environment.yml", "README.md", "LICENSE",
-          ".gitattributes", ".gitignore", "docs", "helpers", "pocket", "sweeps/results")
+BESIDE = (
+    "kit.py",
+    "requirements.txt",
+    "constraints.txt",
+    "pyproject.toml",
+    "environment.yml",
+    "README.md",
+    "LICENSE",
+    ".gitattributes",
+    ".gitignore",
+    "docs",
+    "helpers",
+    "pocket",
+    "sweeps/results",
+)
 LEFT_OUT = ("__pycache__", ".ipynb_checkpoints")
 ANSWER = re.compile(r"<details>\s*<summary>([^<]*)</summary>.*?</details>", re.DOTALL)
 SOLUTION, FAULT = "Solution", "What is wrong"
@@ -55,8 +68,10 @@ def _without_blocks(text, place):
     blocks = ANSWER.findall(text)
     unknown = [summary for summary in blocks if summary.strip() not in (SOLUTION, FAULT)]
     if unknown or text.count("<details") != len(blocks):
-        raise HandoutError(f"{place}: a folded block that is neither closed as it should be nor called {SOLUTION!r} or {FAULT!r}"
-                           f"{f' but {unknown[0]!r}' if unknown else ''}; correct the lab, or students would be given it")
+        raise HandoutError(
+            f"{place}: a folded block that is neither closed as it should be nor called {SOLUTION!r} or {FAULT!r}"
+            f"{f' but {unknown[0]!r}' if unknown else ''}; correct the lab, or students would be given it"
+        )
     return ANSWER.sub(lambda match: YOUR_ANSWER if match[1].strip() == FAULT else "", text).strip(), len(blocks)
 
 
@@ -89,7 +104,10 @@ def contents(root: Path) -> tuple[dict[Path, bytes], int]:
             notebook = nbformat.read(path, as_version=4)
             nbformat.validate(notebook)
         except (ValueError, nbformat.ValidationError) as error:
-            raise HandoutError(f"{path}: is no notebook ({(str(error) or repr(error)).splitlines()[0][:100]}); restore it or move it away") from None
+            raise HandoutError(
+                f"{path}: is no notebook ({(str(error) or repr(error)).splitlines()[0][:100]}); restore it or "
+                "move it away"
+            ) from None
         taken += without_answers(notebook, path.name)
         files[path.relative_to(root)] = (nbformat.writes(notebook).rstrip("\n") + "\n").encode()
     return files, taken
@@ -114,8 +132,11 @@ def write_handout(root: Path, target: Path) -> tuple[int, int]:
         elif not path.is_file() or path.read_bytes() != content:
             different.append(name.as_posix())
     if different:
-        raise HandoutError(f"{target}: holds other versions of {len(different)} files, perhaps somebody's work: {', '.join(different[:5])}"
-                           f"{' …' if len(different) > 5 else ''}; nothing was written. Name a new folder, or move these files away")
+        raise HandoutError(
+            f"{target}: holds other versions of {len(different)} files, perhaps somebody's work: "
+            f"{', '.join(different[:5])}"
+            f"{' …' if len(different) > 5 else ''}; nothing was written. Name a new folder, or move these files away"
+        )
     for name in missing:
         path = target / name
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -133,6 +154,9 @@ def hand_out(root: Path, target: Path) -> int:
         print(f"kit.py student: {error}", file=sys.stderr)
         return 2
     labs = ", ".join(path.stem for path in find_notebooks(root))
-    print(f"{target}: {written} files written; {taken} solutions and answers were left out of {labs}.\n"
-          "It is a kit of its own: there, python kit.py open 1 sets it up and opens lab 1. Not in it: tests (they solve every exercise), benchmarks.")
+    print(
+        f"{target}: {written} files written; {taken} solutions and answers were left out of {labs}.\n"
+        "It is a kit of its own: there, python kit.py open 1 sets it up and opens lab 1. Not in it: tests (they "
+        "solve every exercise), benchmarks."
+    )
     return 0

@@ -7,7 +7,7 @@ import html
 from IPython.display import HTML
 
 CELL = "text-align:left;vertical-align:top;padding:4px 10px;white-space:pre-wrap;border-bottom:1px solid #8884"
-GOOD, BAD = "#229f61", "#d55e00"    # of frames: both stand out from white and from black
+GOOD, BAD = "#229f61", "#d55e00"  # of frames: both stand out from white and from black
 
 
 def _cell(value, tag="td", style=""):
@@ -18,12 +18,13 @@ def table(header, rows, title=None) -> HTML:
     """An HTML table.
 
     Args:
-        header: names of the columns; rows: sequences as long as it, of anything that has a text form; without rows the table says so.
+        header: names of the columns; rows: sequences as long as it, of anything that has a text form; without rows the
+            table says so.
         title: shown above the table.
     Raises:
         ValueError: a row is longer or shorter than the header.
     """
-    rows = [tuple(row) for row in rows]     # an iterator such as `zip` can be gone through only once
+    rows = [tuple(row) for row in rows]  # an iterator such as `zip` can be gone through only once
     for number, row in enumerate(rows):
         if len(row) != len(header):
             raise ValueError(f"rows[{number}] has {len(row)} cells, the header has {len(header)}: {row!r}")
@@ -31,11 +32,16 @@ def table(header, rows, title=None) -> HTML:
     body = "".join("<tr>" + "".join(_cell(value) for value in row) + "</tr>" for row in rows)
     body = body or f'<tr><td style="{CELL}" colspan="{len(header)}">nothing to show</td></tr>'
     caption = f"<p><b>{html.escape(title)}</b></p>" if title else ""
-    return HTML(f'{caption}<table style="max-width:100%;border-collapse:collapse"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>')
+    return HTML(
+        f"{caption}<table "
+        f'style="max-width:100%;border-collapse:collapse"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>'
+    )
 
 
 def notice(what, detail="", good: bool = False) -> str:
-    """HTML of a message in a coloured frame; the words keep the page's own colour, which can be read in a light and in a dark theme."""
+    """HTML of a message in a coloured frame; the words keep the page's own colour, which can be read in a light and in
+    a dark theme.
+    """
     frame = f"border:2px solid {GOOD if good else BAD};border-radius:4px;padding:4px 10px"
     return f'<p style="{frame}"><b>{html.escape(str(what))}</b> {html.escape(str(detail))}</p>'
 
@@ -58,6 +64,8 @@ def tokens(pieces, ids=None) -> HTML:
     for number, piece in enumerate(pieces):
         below = f'<br><small style="opacity:.6">{ids[number]}</small>' if ids is not None else ""
         text = html.escape(str(piece)).replace("\n", "⏎")
-        boxes.append(f'<span style="display:inline-block;text-align:center;margin:2px;padding:1px 4px;border-radius:3px;'
-                     f'background-color:{shades[number % 4]}">{text}{below}</span>')
+        boxes.append(
+            f'<span style="display:inline-block;text-align:center;margin:2px;padding:1px 4px;border-radius:3px;'
+            f'background-color:{shades[number % 4]}">{text}{below}</span>'
+        )
     return HTML("<div>" + "".join(boxes) + "</div>")

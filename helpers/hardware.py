@@ -1,4 +1,6 @@
-"""Hardware: what this machine offers to a model (devices, number formats, memory, a way to the hub); decides nothing else."""
+"""Hardware: what this machine offers to a model (devices, number formats, memory, a way to the hub); decides nothing
+else.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,7 @@ def hub_is_reachable(timeout: float = 3.0) -> bool:
     try:
         urllib.request.urlopen(urllib.request.Request(hub.ENDPOINT, method="HEAD"), timeout=timeout).close()
     except urllib.error.HTTPError:
-        return True     # an answer, even if an unfriendly one
+        return True  # an answer, even if an unfriendly one
     except (OSError, ValueError):
         return False
     return True
@@ -63,10 +65,12 @@ def release_freed_memory() -> bool:
 
 
 def resident_bytes(make, device: str = "cpu") -> int:
-    """Memory that what `make` returns takes, as the system sees it while it is held; what was needed only on the way does not count.
+    """Memory that what `make` returns takes, as the system sees it while it is held; what was needed only on the way
+    does not count.
 
-    On a GPU torch's own count; elsewhere the process's resident memory, exact where freed memory can be handed back (`release_freed_memory`).
-    It is made twice: what is loaded at the first use of an operation stays, and belongs to nobody.
+    On a GPU torch's own count; elsewhere the process's resident memory, exact where freed memory can be handed back
+    (`release_freed_memory`). It is made twice: what is loaded at the first use of an operation stays, and belongs to
+    nobody.
     """
     make()
 
@@ -74,6 +78,7 @@ def resident_bytes(make, device: str = "cpu") -> int:
         gc.collect()
         release_freed_memory()
         return torch.cuda.memory_allocated() if device == "cuda" else psutil.Process().memory_info().rss
+
     before = count()
     held = make()
     found = count() - before
@@ -82,7 +87,8 @@ def resident_bytes(make, device: str = "cpu") -> int:
 
 
 class PeakMemory:
-    """Measures, inside `with`, the most memory held above what was held at its start; afterwards `peak` has it in bytes.
+    """Measures, inside `with`, the most memory held above what was held at its start; afterwards `peak` has it in
+    bytes.
 
     On a GPU torch's own count; elsewhere the process's resident memory, looked at every 20 ms.
     """
@@ -112,6 +118,6 @@ class PeakMemory:
         if self.device == "cuda":
             self.peak = torch.cuda.max_memory_allocated() - self.start
             return
-        self._compare()         # what is held at the end counts, however short the way there was
+        self._compare()  # what is held at the end counts, however short the way there was
         self.done.set()
         self.thread.join()

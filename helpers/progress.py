@@ -1,4 +1,6 @@
-"""Progress: bars that look right in a notebook, in a terminal and in a log file, and listeners that take little of a training's time."""
+"""Progress: bars that look right in a notebook, in a terminal and in a log file, and listeners that take little of a
+training's time.
+"""
 
 import math
 import time
@@ -9,13 +11,18 @@ from tqdm.auto import tqdm
 from tqdm.notebook import tqdm_notebook
 from transformers.utils import logging as hf_logging
 
-VIEW = "application/vnd.jupyter.widget-view+json"       # how a notebook file names the output in which a widget is shown
-UPDATES = 200   # of a bar in its whole life: a reader of a notebook's messages keeps about a thousand of a cell, and drops the rest
-SHARE = 0.05    # of a training's time, for its listener at most: to draw a picture takes longer than a step of a small model
+VIEW = "application/vnd.jupyter.widget-view+json"  # how a notebook file names the output in which a widget is shown
+# Of a bar in its whole life: a reader of a notebook's messages keeps about a thousand of a cell, and drops the rest.
+UPDATES = 200
+SHARE = (
+    0.05  # of a training's time, for its listener at most: to draw a picture takes longer than a step of a small model
+)
 
 
 class Bar(tqdm):
-    """A bar that takes its output along when it goes: a notebook would keep a view of nothing, "Error displaying widget" once it is reopened."""
+    """A bar that takes its output along when it goes: a notebook would keep a view of nothing, "Error displaying
+    widget" once it is reopened.
+    """
 
     handle = None
 
@@ -24,8 +31,12 @@ class Bar(tqdm):
         super().__init__(*arguments, **options, **({"display": False} if as_widget else {}))
         if as_widget and not self.disable:
             self.handle = DisplayHandle()
-            # Not the container itself: ipywidgets 7, which Colab has, would show it in an output that no handle reaches.
-            self.handle.display({VIEW: {"version_major": 2, "version_minor": 0, "model_id": self.container.model_id}, "text/plain": ""}, raw=True)
+            # Not the container itself: ipywidgets 7, which Colab has, would show it in an output that no handle
+            # reaches.
+            self.handle.display(
+                {VIEW: {"version_major": 2, "version_minor": 0, "model_id": self.container.model_id}, "text/plain": ""},
+                raw=True,
+            )
 
     def close(self):
         """Ends the bar; one that stays visible keeps its output."""
@@ -38,8 +49,8 @@ class Bar(tqdm):
 def progress(items=None, **options):
     """A tqdm bar over `items` (or over `total=`), as a widget in notebooks and as text elsewhere.
 
-    It is drawn at most `UPDATES` times and every half second, however long the loop: set its postfix with `refresh=False`, and the
-    next drawing shows it.
+    It is drawn at most `UPDATES` times and every half second, however long the loop: set its postfix with
+    `refresh=False`, and the next drawing shows it.
     """
     total = options.get("total") or (len(items) if hasattr(items, "__len__") else 0)
     defaults = {"leave": False, "mininterval": 0.5, "miniters": max(1, -(-total // UPDATES)), "maxinterval": 60}
@@ -47,7 +58,8 @@ def progress(items=None, **options):
 
 
 class Sparing:
-    """Calls a listener so rarely that it takes at most `SHARE` of the time. What it has missed it hears at `finish`, if that was the newest.
+    """Calls a listener so rarely that it takes at most `SHARE` of the time. What it has missed it hears at `finish`, if
+    that was the newest.
 
     Args:
         listener: called with whatever this is called with, or None; clock: gives seconds.
@@ -74,7 +86,9 @@ class Sparing:
 
 @contextmanager
 def one_bar():
-    """Keeps transformers from drawing a bar of its own for every file that it reads; each would leave a view of nothing in a saved notebook."""
+    """Keeps transformers from drawing a bar of its own for every file that it reads; each would leave a view of nothing
+    in a saved notebook.
+    """
     shown = hf_logging.is_progress_bar_enabled()
     hf_logging.disable_progress_bar()
     try:

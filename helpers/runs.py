@@ -10,9 +10,10 @@ from pathlib import Path
 import torch
 
 KIT = Path(__file__).resolve().parent.parent
-# What labs train and keep: in the kit's folder wherever a notebook was started; where the kit is an installed package, beside the notebook.
+# What labs train and keep: in the kit's folder wherever a notebook was started; where the kit is an installed package,
+# beside the notebook.
 RUNS = (KIT / "labs" if (KIT / "kit.py").is_file() else Path.cwd()) / "runs"
-KEPT = RUNS / "kept"        # what is finished, lab 2's fine-tuned model among it; "again" beside it is what `retrain` trains
+KEPT = RUNS / "kept"  # what is finished, lab 2's fine-tuned model among it; "again" beside it is what `retrain` trains
 RECORD, SEAL = "record.json", "seal.json"
 
 
@@ -33,6 +34,7 @@ class Record:
         stopped_early: whether validation ended the run before its last step.
         machine: processor or GPU, and threads.
     """
+
     name: str
     method: dict
     base: str
@@ -71,7 +73,9 @@ class Record:
         try:
             return cls(**json.loads(path.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError) as error:
-            raise ValueError(f"{path}: is no record of a training run ({error}); delete the folder to train again") from error
+            raise ValueError(
+                f"{path}: is no record of a training run ({error}); delete the folder to train again"
+            ) from error
 
 
 def write_json(path: Path, value):
@@ -100,9 +104,13 @@ def _files(folder):
 
 
 def seal(folder: Path, **notes):
-    """Marks a checkpoint as written to its end: sizes and hashes of its files, and the notes that a resumed run needs."""
-    files = {path.relative_to(folder).as_posix(): [path.stat().st_size, hashlib.sha256(path.read_bytes()).hexdigest()]
-             for path in _files(folder)}
+    """Marks a checkpoint as written to its end: sizes and hashes of its files, and the notes that a resumed run
+    needs.
+    """
+    files = {
+        path.relative_to(folder).as_posix(): [path.stat().st_size, hashlib.sha256(path.read_bytes()).hexdigest()]
+        for path in _files(folder)
+    }
     write_json(folder / SEAL, {"files": files, **notes})
 
 
@@ -135,4 +143,8 @@ def latest_checkpoint(folder: Path) -> tuple[Path | None, list[str]]:
 
 def notes(checkpoint: Path) -> dict:
     """What `seal` was given besides the files."""
-    return {name: value for name, value in json.loads((checkpoint / SEAL).read_text(encoding="utf-8")).items() if name != "files"}
+    return {
+        name: value
+        for name, value in json.loads((checkpoint / SEAL).read_text(encoding="utf-8")).items()
+        if name != "files"
+    }

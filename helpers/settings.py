@@ -17,55 +17,102 @@ POCKET = Path(__file__).resolve().parent.parent / "pocket"
 HUB_DATA = {"data": "knkarthick/dialogsum", "data_revision": None}
 HUB_REWARD = {"reward_model": "facebook/roberta-hate-speech-dynabench-r4-target", "reward_revision": None}
 SHARED = {
-    "device": "auto",           # a CUDA GPU where there is one
-    "draws": 3,                 # draws of exemplars: one lucky exemplar must not pass for an effect
+    "device": "auto",  # a CUDA GPU where there is one
+    "draws": 3,  # draws of exemplars: one lucky exemplar must not pass for an effect
     "seed": 42,
 }
 PROFILES = {
-    "pocket": {**SHARED,        # ships with the kit; works without a network, in minutes on two cores
-        "model": str(POCKET / "model"), "model_revision": None,
-        "data": str(POCKET / "data"), "data_revision": None,
-        "reward_model": str(POCKET / "reward"), "reward_revision": None,
-        "dtype": "float32",     # the shipped claims were measured in it, and half the bytes save nothing at this size
-        "batch_size": 8,        # many small steps teach more in a minute than few large ones
+    "pocket": {
+        **SHARED,  # ships with the kit; works without a network, in minutes on two cores
+        "model": str(POCKET / "model"),
+        "model_revision": None,
+        "data": str(POCKET / "data"),
+        "data_revision": None,
+        "reward_model": str(POCKET / "reward"),
+        "reward_revision": None,
+        "dtype": "float32",  # the shipped claims were measured in it, and half the bytes save nothing at this size
+        "batch_size": 8,  # many small steps teach more in a minute than few large ones
         "generation_batch_size": 100,
-        "max_prompt_tokens": 1024,      # pre-trained on prompts up to this length
+        "max_prompt_tokens": 1024,  # pre-trained on prompts up to this length
         "max_new_tokens": 96,
-        "train_steps": 300,     # nearly every training dialogue once; a minute or so on two cores
-        "ppo_steps": 25,        # batches of 128 completions; three to four minutes on two cores
-        "test_rows": 200,       # intervals of about ±0.02 ROUGE-L
+        "train_steps": 300,  # nearly every training dialogue once; a minute or so on two cores
+        "ppo_steps": 25,  # batches of 128 completions; three to four minutes on two cores
+        "test_rows": 200,  # intervals of about ±0.02 ROUGE-L
     },
-    "small": {**SHARED, **HUB_DATA, **HUB_REWARD,       # 77 million parameters: real data on a patient CPU
-        "model": "google/flan-t5-small", "model_revision": "0fc9ddf78a1e988dac52e2dac162b0ede4fd74ab",
+    "small": {
+        **SHARED,
+        **HUB_DATA,
+        **HUB_REWARD,  # 77 million parameters: real data on a patient CPU
+        "model": "google/flan-t5-small",
+        "model_revision": "0fc9ddf78a1e988dac52e2dac162b0ede4fd74ab",
         "dtype": "auto",
-        "batch_size": 8, "generation_batch_size": 16,
-        "max_prompt_tokens": 512,       # T5's relative positions have no hard end; it was trained on 512
+        "batch_size": 8,
+        "generation_batch_size": 16,
+        "max_prompt_tokens": 512,  # T5's relative positions have no hard end; it was trained on 512
         "max_new_tokens": 100,  # nearly every DialogSum summary is shorter
-        "train_steps": 500, "ppo_steps": 50, "test_rows": 100,
+        "train_steps": 500,
+        "ppo_steps": 50,
+        "test_rows": 100,
     },
-    "base": {**SHARED, **HUB_DATA, **HUB_REWARD,        # 248 million parameters: the model of the course, on a GPU
-        "model": "google/flan-t5-base", "model_revision": "7bcac572ce56db69c1ea7c8af255c5d7c9672fc2",
+    "base": {
+        **SHARED,
+        **HUB_DATA,
+        **HUB_REWARD,  # 248 million parameters: the model of the course, on a GPU
+        "model": "google/flan-t5-base",
+        "model_revision": "7bcac572ce56db69c1ea7c8af255c5d7c9672fc2",
         "dtype": "auto",
-        "batch_size": 16, "generation_batch_size": 64,
-        "max_prompt_tokens": 512, "max_new_tokens": 100,
-        "train_steps": 1000, "ppo_steps": 100, "test_rows": 500,          # all of DialogSum's test dialogues
+        "batch_size": 16,
+        "generation_batch_size": 64,
+        "max_prompt_tokens": 512,
+        "max_new_tokens": 100,
+        "train_steps": 1000,
+        "ppo_steps": 100,
+        "test_rows": 500,  # all of DialogSum's test dialogues
     },
-    "large": {**SHARED, **HUB_DATA, **HUB_REWARD,       # 783 million parameters: a GPU with 24 GB
-        "model": "google/flan-t5-large", "model_revision": None,    # not pinned: its commit is not known to us
+    "large": {
+        **SHARED,
+        **HUB_DATA,
+        **HUB_REWARD,  # 783 million parameters: a GPU with 24 GB
+        "model": "google/flan-t5-large",
+        "model_revision": None,  # not pinned: its commit is not known to us
         "dtype": "auto",
-        "batch_size": 8, "generation_batch_size": 32,
-        "max_prompt_tokens": 512, "max_new_tokens": 100,
-        "train_steps": 1000, "ppo_steps": 100, "test_rows": 240,
+        "batch_size": 8,
+        "generation_batch_size": 32,
+        "max_prompt_tokens": 512,
+        "max_new_tokens": 100,
+        "train_steps": 1000,
+        "ppo_steps": 100,
+        "test_rows": 240,
     },
 }
 DTYPES = ("float32", "bfloat16")
-COUNTS = ("batch_size", "generation_batch_size", "max_prompt_tokens", "max_new_tokens", "train_steps", "ppo_steps",
-          "test_rows", "draws")
+COUNTS = (
+    "batch_size",
+    "generation_batch_size",
+    "max_prompt_tokens",
+    "max_new_tokens",
+    "train_steps",
+    "ppo_steps",
+    "test_rows",
+    "draws",
+)
 NAMES = ("model", "data", "reward_model")
 REVISIONS = ("model_revision", "data_revision", "reward_revision")
 # The claims were measured with these; the device and the batch size of generation change only the time it takes.
-MEASURED = ("model", "data", "reward_model", "dtype", "batch_size", "max_prompt_tokens", "max_new_tokens",
-            "train_steps", "ppo_steps", "test_rows", "draws", "seed")
+MEASURED = (
+    "model",
+    "data",
+    "reward_model",
+    "dtype",
+    "batch_size",
+    "max_prompt_tokens",
+    "max_new_tokens",
+    "train_steps",
+    "ppo_steps",
+    "test_rows",
+    "draws",
+    "seed",
+)
 
 
 class SettingsError(ValueError):
@@ -75,10 +122,11 @@ class SettingsError(ValueError):
 @dataclass(frozen=True)
 class Settings:
     """Everything that a lab must know to run; lengths in tokens, batch sizes in sequences. Checked when made."""
+
     profile: str
-    model: str                      # hub id, or absolute path of a folder
+    model: str  # hub id, or absolute path of a folder
     model_revision: str | None
-    data: str                       # hub id, or absolute path of a file or folder
+    data: str  # hub id, or absolute path of a file or folder
     data_revision: str | None
     reward_model: str
     reward_revision: str | None
@@ -98,8 +146,9 @@ class Settings:
     def __post_init__(self):
         _check_choice("profile", self.profile, PROFILES)
         if self.dtype == "float16":
-            raise SettingsError("dtype: 'float16' overflows inside T5, so that nothing is learned; choose one of "
-                                f"{', '.join(DTYPES)}")
+            raise SettingsError(
+                f"dtype: 'float16' overflows inside T5, so that nothing is learned; choose one of {', '.join(DTYPES)}"
+            )
         _check_choice("dtype", self.dtype, DTYPES)
         for name in (*NAMES, "dtype_reason", "device"):
             if not isinstance(getattr(self, name), str) or not getattr(self, name).strip():
@@ -109,7 +158,7 @@ class Settings:
                 raise SettingsError(f"{name}: {getattr(self, name)!r} is not a commit or branch name, nor None")
         for name in COUNTS:
             _check_whole(name, getattr(self, name), 1, 10**9)
-        _check_whole("seed", self.seed, 0, 2**32 - 1)       # numpy takes no larger one
+        _check_whole("seed", self.seed, 0, 2**32 - 1)  # numpy takes no larger one
         _check_choice("device", self.device, available_devices())
 
     @property
@@ -137,7 +186,7 @@ def _check_whole(name, value, least, most):
 
 
 def default_profile() -> str:
-    """"base" with a CUDA GPU and a reachable hub, else "pocket"; without a GPU the network is not even looked at."""
+    """ "base" with a CUDA GPU and a reachable hub, else "pocket"; without a GPU the network is not even looked at."""
     return "base" if torch.cuda.is_available() and hub_is_reachable() else "pocket"
 
 
@@ -158,10 +207,14 @@ def _check_local(name, value):
     if not path.exists():
         raise SettingsError(f"{name}: {value!r} does not exist; {remedy}")
     if name in ("LAB_MODEL", "model") and (path / "adapter_config.json").is_file():
-        raise SettingsError(f"{name}: {value!r} is an adapter, not a whole model; merge it into its base model with merge_and_unload(), and save that")
+        raise SettingsError(
+            f"{name}: {value!r} is an adapter, not a whole model; merge it into its base model with "
+            "merge_and_unload(), and save that"
+        )
     if name in ("LAB_MODEL", "model") and not (path / "config.json").is_file():
-        raise SettingsError(f"{name}: {value!r} has no config.json, so it is not a model folder as save_pretrained "
-                            f"writes it; {remedy}")
+        raise SettingsError(
+            f"{name}: {value!r} has no config.json, so it is not a model folder as save_pretrained writes it; {remedy}"
+        )
 
 
 def _replacements(overrides):
@@ -176,7 +229,7 @@ def _replacements(overrides):
             continue
         if isinstance(value, str):
             _check_local(name, value)
-        replaced |= {field: value, f"{field}_revision": None}      # the profile's revision belongs to its own model
+        replaced |= {field: value, f"{field}_revision": None}  # the profile's revision belongs to its own model
     return replaced
 
 

@@ -1,4 +1,5 @@
-"""Makes the offline world again from one seed: `python -m pocket.build` (data, tokenizer, model, reward model, cards, checksums).
+"""Makes the offline world again from one seed: `python -m pocket.build` (data, tokenizer, model, reward model, cards,
+checksums).
 
 `--smoke` goes the whole way in under a minute with a tiny model, into a temporary folder. An interrupted run resumes.
 """
@@ -39,15 +40,19 @@ def make_probes(corpus, tokenizer, recipe, count=32):
     rng = random.Random(f"probes|{recipe.seed}")
     examples = {f"{shots}-shot": [corpus.mixture.probe(rng, shots) for _ in range(count)] for shots in (0, 1, 3)}
     examples["question"] = [corpus.mixture.probe_question(rng) for _ in range(count)]
-    return {name: list(batches(encode(found, tokenizer, recipe), recipe.tokens_per_batch, rng))
-            for name, found in examples.items()}
+    return {
+        name: list(batches(encode(found, tokenizer, recipe), recipe.tokens_per_batch, rng))
+        for name, found in examples.items()
+    }
 
 
 def write_lines(path, rows):
     """JSON Lines, complete or not there at all: an interruption leaves no half file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_suffix(".partial")
-    partial.write_text("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8", newline="\n")
+    partial.write_text(
+        "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows), encoding="utf-8", newline="\n"
+    )
     partial.replace(path)
 
 
@@ -86,13 +91,17 @@ def build_reward(corpus, recipe, out):
 
 def checksums(out):
     """Relative path -> SHA-256 of everything built, the list itself left out."""
-    files = sorted(path for folder in ("data", "model", "reward") for path in (out / folder).rglob("*") if path.is_file())
+    files = sorted(
+        path for folder in ("data", "model", "reward") for path in (out / folder).rglob("*") if path.is_file()
+    )
     files.append(out / "tasks.jsonl")
     return {path.relative_to(out).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
 def build(out, work, recipe, reward_recipe, scale=1.0, only=None):
-    """Everything, or one part (`only`: data, model, reward, cards), into `out`; checkpoints of the training go to `work`."""
+    """Everything, or one part (`only`: data, model, reward, cards), into `out`; checkpoints of the training go to
+    `work`.
+    """
     corpus = Corpus()
     if only in (None, "data"):
         rows = build_data(corpus, out, scale)
@@ -105,7 +114,9 @@ def build(out, work, recipe, reward_recipe, scale=1.0, only=None):
         log = json.loads((work / "log.json").read_text(encoding="utf-8"))
         measured = measure(out) if scale == 1.0 else measure(out, rows=4)
         (out / "model" / "README.md").write_text(model_card(recipe, log, measured), encoding="utf-8", newline="\n")
-        (out / "model" / "results.json").write_text(json.dumps(measured, indent=1) + "\n", encoding="utf-8", newline="\n")
+        (out / "model" / "results.json").write_text(
+            json.dumps(measured, indent=1) + "\n", encoding="utf-8", newline="\n"
+        )
     (out / "checksums.json").write_text(json.dumps(checksums(out), indent=1) + "\n", encoding="utf-8", newline="\n")
 
 
@@ -113,8 +124,12 @@ def main(arguments=None):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--smoke", action="store_true", help="the whole way in under a minute, into a temporary folder")
     parser.add_argument("--only", choices=("data", "model", "reward", "cards"), help="one part alone")
-    parser.add_argument("--out", type=Path, default=HOME, help="where the results go (default: the shipped ones are replaced)")
-    parser.add_argument("--work", type=Path, default=HOME.parent / "build" / "pretraining", help="checkpoints; kept to resume from")
+    parser.add_argument(
+        "--out", type=Path, default=HOME, help="where the results go (default: the shipped ones are replaced)"
+    )
+    parser.add_argument(
+        "--work", type=Path, default=HOME.parent / "build" / "pretraining", help="checkpoints; kept to resume from"
+    )
     chosen = parser.parse_args(arguments)
     if not chosen.smoke:
         return build(chosen.out, chosen.work, Recipe(seed=SEED), RewardRecipe(seed=SEED), only=chosen.only)

@@ -21,15 +21,22 @@ from helpers.models.sizes import count_parameters
 from helpers.settings import load_settings
 from pocket.reward import ADVERSARIAL, Sentences
 
-CONDITIONS = {"no instruction": {"template": "none"}, "zero-shot": {}, "one-shot": {"shots": 1}, "two-shot": {"shots": 2},
-              "three-shot": {"shots": 3}, "wrong style (one exemplar)": {"shots": 1, "wrong_style": True}}
-CARD_ROWS = 60      # of each part: a few minutes; the lab measures on more
+CONDITIONS = {
+    "no instruction": {"template": "none"},
+    "zero-shot": {},
+    "one-shot": {"shots": 1},
+    "two-shot": {"shots": 2},
+    "three-shot": {"shots": 3},
+    "wrong style (one exemplar)": {"shots": 1, "wrong_style": True},
+}
+CARD_ROWS = 60  # of each part: a few minutes; the lab measures on more
 
 
 def shared_ngrams(texts, others, n=8):
     """The share of the texts' n-grams of words that occur in the others too, in [0, 1]."""
-    grams = lambda text: {tuple(words[start:start + n]) for words in [text.lower().split()]
-                          for start in range(len(words) - n + 1)}
+    grams = lambda text: {
+        tuple(words[start : start + n]) for words in [text.lower().split()] for start in range(len(words) - n + 1)
+    }
     known = set().union(*(grams(text) for text in others))
     found = [gram for text in texts for gram in grams(text)]
     return sum(gram in known for gram in found) / max(1, len(found))
@@ -43,8 +50,11 @@ def _split_lines(rows):
             words = sum(len(row["dialogue"].split()) for row in some) / count
             turns = sum(row["dialogue"].count("\n") + 1 for row in some) / count
             overlap = "" if part == "train" else f"{shared_ngrams([row['dialogue'] for row in some], train):.0%}"
-            yield (f"| {split} | {part} | {count} | {len({row['scenario'] for row in some} - {''}) or '-'} | {turns:.1f} | {words:.0f} | "
-                   f"{sum(row['rude'] for row in some) / count:.0%} | {len(some[0]['summaries'])} | {overlap} |")
+            yield (
+                f"| {split} | {part} | {count} | {len({row['scenario'] for row in some} - {''}) or '-'} | "
+                f"{turns:.1f} | {words:.0f} | "
+                f"{sum(row['rude'] for row in some) / count:.0%} | {len(some[0]['summaries'])} | {overlap} |"
+            )
 
 
 def data_card(rows, corpus):
@@ -57,8 +67,8 @@ language: en
 # Pocket dialogues
 
 Everyday dialogues with summaries, written for this project; nothing in them was collected or copied. The splits train,
-validation and test are made by `python -m pocket.build --only data` from {len(corpus.world.scenarios)} hand-written scenarios
-(`pocket/scenarios/`); the dialogues of `wild` were written one by one, without the generator.
+validation and test are made by `python -m pocket.build --only data` from {len(corpus.world.scenarios)} hand-written
+scenarios (`pocket/scenarios/`); the dialogues of `wild` were written one by one, without the generator.
 
 | split | part | dialogues | scenarios | turns | words | rude | references | 8-grams shared with train |
 |---|---|---|---|---|---|---|---|---|
@@ -67,13 +77,14 @@ validation and test are made by `python -m pocket.build --only data` from {len(c
 - `known`: scenarios that the training split has too, with slot values (names, things, times …) that it never has.
   The lines around the slots are the same, so 8-grams are shared; whole dialogues never are.
 - `unseen`: scenarios of which neither the training split nor the model's pre-training saw anything:
-  {', '.join(scenario.name for scenario in corpus.unseen)}.
-- Columns: `id`, `topic`, `dialogue`, `summary`, `summaries` (all references), `headline` (the content in another style),
-  `rude`, `neutral` and `blunt` (a rude dialogue's two kinds of summary), `part`, `scenario`.
+  {", ".join(scenario.name for scenario in corpus.unseen)}.
+- Columns: `id`, `topic`, `dialogue`, `summary`, `summaries` (all references), `headline` (the content in another
+  style), `rude`, `neutral` and `blunt` (a rude dialogue's two kinds of summary), `part`, `scenario`.
 - Rude dialogues hold mild insults, marked by `rude`; polite ones hold none, but for a few harmless uses of the
   words, which the tests list. They serve the lab on detoxification.
-- Limits: small talk and conflicts of a few dozen situations, in one variety of English, by few authors; the summaries share
-  their habits, and outside `wild` all references of a dialogue come from the same scenario's wordings. Results on these dialogues say little about other text: that is what `wild` is there to show.
+- Limits: small talk and conflicts of a few dozen situations, in one variety of English, by few authors; the summaries
+  share their habits, and outside `wild` all references of a dialogue come from the same scenario's wordings. Results on
+  these dialogues say little about other text: that is what `wild` is there to show.
 
 Licence: CC0 1.0. Made to be taken apart.
 """
@@ -99,8 +110,10 @@ def measure(out, rows=CARD_ROWS):
     train = list(data["train"])
     for part, dialogues in (by_part(data["test"]) | by_part(data["wild"])).items():
         chosen = dialogues[:rows]
-        results[part] = {name: {metric: asdict(interval) for metric, interval in found.items()}
-                         for name, found in _summary_rows(model, tokenizer, settings, chosen, train)}
+        results[part] = {
+            name: {metric: asdict(interval) for metric, interval in found.items()}
+            for name, found in _summary_rows(model, tokenizer, settings, chosen, train)
+        }
     tasks = list(load_tasks(settings))
     for part, dialogues in by_part(data["test"]).items():
         chosen = {row["id"] for row in dialogues[:rows]}
@@ -117,8 +130,11 @@ def model_card(recipe, log, measured):
     """The model's README, with the results that `measure` gave."""
     tables = []
     for part, found in measured.items():
-        lines = "\n".join(f"| {name} | {_show(scores.get('rouge1'))} | {_show(scores.get('rougeL'))} | {_show(scores.get('exact match'))} |"
-                          for name, scores in found.items())
+        lines = "\n".join(
+            f"| {name} | {_show(scores.get('rouge1'))} | {_show(scores.get('rougeL'))} | "
+            f"{_show(scores.get('exact match'))} |"
+            for name, scores in found.items()
+        )
         tables.append(f"### {part}\n| | ROUGE-1 | ROUGE-L | exact match |\n|---|---|---|---|\n{lines}\n")
     last = log[-1]
     return f"""---
@@ -127,63 +143,81 @@ language: en
 ---
 # pocket-t5
 
-A T5 v1.1 small enough to travel with the kit and to run a lab in minutes on two cores. It exists to show what larger models
-do (follow an instruction, take style from exemplars, answer questions, forget) on dialogues of a few dozen everyday
-situations. It is of no use for anything else, as the results on `wild` show.
+A T5 v1.1 small enough to travel with the kit and to run a lab in minutes on two cores. It exists to show what larger
+models do (follow an instruction, take style from exemplars, answer questions, forget) on dialogues of a few dozen
+everyday situations. It is of no use for anything else, as the results on `wild` show.
 
-- Architecture: T5 v1.1 (gated GELU, tied embeddings): d_model {recipe.d_model}, d_ff {recipe.d_ff}, {recipe.heads} heads of
-  {recipe.d_kv}, {recipe.layers} encoder and {recipe.decoder_layers} decoder layers; unigram vocabulary with bytes as a fallback.
-- Pre-training: {last['pool'] * recipe.pool_size:,} examples, {last['tokens']:,} tokens, {last['seconds'] / 60:.0f} minutes on two cores
-  ({platform.machine()}, float32), AdamW at {recipe.learning_rate} (0.15 of it
-  for attention queries, 3 times for embeddings and relative positions), linear decay, then {1 + len(recipe.polishing_pools)} times more from half
-  of it. Last losses on held-out values:
-  {', '.join(f'{name} {last[name]}' for name in ('0-shot', '1-shot', '3-shot', 'question'))} nats per token.
-- Mixture (`pocket/mixture.py`): words to copy and very short dialogues first; then few-shot prompts whose exemplars and target
-  share one of some ten thousand styles or, at the end, a family of them that varies from text to text, questions, zero-shot and instructed summaries, span corruption, continuation, topic,
-  speaker, tone. The data set's own style of summary occurs in a few per cent of the few-shot prompts and in no zero-shot one.
+- Architecture: T5 v1.1 (gated GELU, tied embeddings): d_model {recipe.d_model}, d_ff {recipe.d_ff}, {recipe.heads}
+  heads of {recipe.d_kv}, {recipe.layers} encoder and {recipe.decoder_layers} decoder layers; unigram vocabulary with
+  bytes as a fallback.
+- Pre-training: {last["pool"] * recipe.pool_size:,} examples, {last["tokens"]:,} tokens, {last["seconds"] / 60:.0f}
+  minutes on two cores ({platform.machine()}, float32), AdamW at {recipe.learning_rate} (0.15 of it for attention
+  queries, 3 times for embeddings and relative positions), linear decay, then {1 + len(recipe.polishing_pools)} times
+  more from half of it. Last losses on held-out values:
+  {", ".join(f"{name} {last[name]}" for name in ("0-shot", "1-shot", "3-shot", "question"))} nats per token.
+- Mixture (`pocket/mixture.py`): words to copy and very short dialogues first; then few-shot prompts whose exemplars and
+  target share one of some ten thousand styles or, at the end, a family of them that varies from text to text,
+  questions, zero-shot and instructed summaries, span corruption, continuation, topic, speaker, tone. The data set's own
+  style of summary occurs in a few per cent of the few-shot prompts and in no zero-shot one.
 - Never trained on: collected text of any kind; the unseen scenarios; the held-out slot values.
-- Made with torch {torch.__version__.split('+')[0]}, transformers {transformers.__version__}, datasets {datasets.__version__}, by
-  `python -m pocket.build`, in stages from one seed, each added when the ones before had been seen. A rebuild goes through the same
-  stages and examples; its weights will not be equal bit for bit, as the first {recipe.pools + recipe.refining_pools} pools ran with an earlier kernel of the same attention,
-  and the first three of the last stage at slightly other rates.
+- Made with torch {torch.__version__.split("+")[0]}, transformers {transformers.__version__}, datasets
+  {datasets.__version__}, by `python -m pocket.build`, in stages from one seed, each added when the ones before had been
+  seen. A rebuild goes through the same stages and examples; its weights will not be equal bit for bit, as the first
+  {recipe.pools + recipe.refining_pools} pools ran with an earlier kernel of the same attention, and the first three of
+  the last stage at slightly other rates.
 
-## Results (first {CARD_ROWS} dialogues of each part; means with 95% intervals clustered by dialogue; best of three references)
+## Results (first {CARD_ROWS} dialogues of each part; means with 95% intervals by dialogue; best of three references)
 {chr(10).join(tables)}"""
 
 
 def measure_reward(model, tokenizer, corpus, recipe, count=1000):
-    """How often the classifier is right: on held-out sentences, on the adversarial ones, and how well it agrees with the independent judge."""
+    """How often the classifier is right: on held-out sentences, on the adversarial ones, and how well it agrees with
+    the independent judge.
+    """
     reward = ClassifierReward(model, tokenizer)
     held_out = Sentences(corpus, held_out=True).sample(count if recipe.steps > 100 else 20, recipe.seed)
     texts, labels = zip(*held_out)
     found, judged = reward.toxicity(texts), judged_toxicity(texts)
     adversarial = reward.toxicity([text for _, text, _ in ADVERSARIAL])
-    return {"held-out sentences": len(texts), "accuracy": str(mean_interval((found > 0.5) == np.array(labels))),
-            "found of the toxic": float((found > 0.5)[np.array(labels)].mean()), "false alarms": float((found > 0.5)[~np.array(labels)].mean()),
-            "correlation with the independent judge": float(np.corrcoef(found, judged)[0, 1]),
-            "adversarial": [{"kind": kind, "text": text, "offensive": offensive, "toxicity": round(float(value), 3)}
-                            for (kind, text, offensive), value in zip(ADVERSARIAL, adversarial)]}
+    return {
+        "held-out sentences": len(texts),
+        "accuracy": str(mean_interval((found > 0.5) == np.array(labels))),
+        "found of the toxic": float((found > 0.5)[np.array(labels)].mean()),
+        "false alarms": float((found > 0.5)[~np.array(labels)].mean()),
+        "correlation with the independent judge": float(np.corrcoef(found, judged)[0, 1]),
+        "adversarial": [
+            {"kind": kind, "text": text, "offensive": offensive, "toxicity": round(float(value), 3)}
+            for (kind, text, offensive), value in zip(ADVERSARIAL, adversarial)
+        ],
+    }
 
 
 def reward_card(recipe, model, measured):
     """The reward model's README."""
     right = sum((case["toxicity"] > 0.5) == case["offensive"] for case in measured["adversarial"])
-    cases = "\n".join(f"| {case['kind']} | {case['text']} | {'yes' if case['offensive'] else 'no'} | {case['toxicity']:.2f} |" for case in measured["adversarial"])
+    cases = "\n".join(
+        f"| {case['kind']} | {case['text']} | {'yes' if case['offensive'] else 'no'} | {case['toxicity']:.2f} |"
+        for case in measured["adversarial"]
+    )
     return f"""---
 license: cc0-1.0
 language: en
 ---
 # Reward model of the pocket profile
 
-A classifier of mild toxicity (BERT's architecture, {recipe.layers} layers of width {recipe.hidden}, {count_parameters(model).total:,} parameters, the
-vocabulary of `pocket/model`), trained from nothing for {recipe.steps} steps of {recipe.batch_size} on {recipe.examples:,} generated sentences and summaries, half of them
-with an insult. Made by `python -m pocket.build --only reward`. Labels: {', '.join(model.config.id2label.values())}; the reward is the logit of `nothate`.
+A classifier of mild toxicity (BERT's architecture, {recipe.layers} layers of width {recipe.hidden},
+{count_parameters(model).total:,} parameters, the vocabulary of `pocket/model`), trained from nothing for {recipe.steps}
+steps of {recipe.batch_size} on {recipe.examples:,} generated sentences and summaries, half of them with an insult. Made
+by `python -m pocket.build --only reward`. Labels: {", ".join(model.config.id2label.values())}; the reward is the logit
+of `nothate`.
 
-On {measured["held-out sentences"]:,} held-out sentences (slot values and scenarios that the training never saw) it is right in {measured["accuracy"]} of all cases; it finds
-{measured["found of the toxic"]:.0%} of the toxic ones and raises false alarms on {measured["false alarms"]:.0%} of the others. Its correlation with an independent judge
+On {measured["held-out sentences"]:,} held-out sentences (slot values and scenarios that the training never saw) it is
+right in {measured["accuracy"]} of all cases; it finds {measured["found of the toxic"]:.0%} of the toxic ones and raises
+false alarms on {measured["false alarms"]:.0%} of the others. Its correlation with an independent judge
 (alt-profanity-check, trained on labelled comments) is {measured["correlation with the independent judge"]:.2f}.
 
-It knows the insults of the generator and little else. {right} of {len(measured["adversarial"])} adversarial sentences are judged as people would:
+It knows the insults of the generator and little else. {right} of {len(measured["adversarial"])} adversarial sentences
+are judged as people would:
 
 | kind | text | offensive to people | toxicity |
 |---|---|---|---|

@@ -16,21 +16,76 @@ RUDE_SHARE = 0.27
 # first it only copies words, then also from very short dialogues, and only then comes everything.
 COPYING = {"copy": 1.0}
 EASY_START = {"repeat": 0.45, "question": 0.30, "excerpt": 0.25}
-MAIN = {"few-shot": 0.47, "question": 0.20, "zero-shot": 0.08, "instructed": 0.06, "spans": 0.06, "continue": 0.05,
-        "topic": 0.03, "speaker": 0.02, "tone": 0.02, "repeat": 0.01}
-WHOLE = {"few-shot": 0.45, "question": 0.31, "zero-shot": 0.06, "instructed": 0.04, "spans": 0.03, "continue": 0.04,
-         "topic": 0.03, "speaker": 0.02, "tone": 0.015, "repeat": 0.005}      # once dialogues are whole: more questions
-# Last: whole dialogues, three exemplars mostly. Before, the longest prompts are rare, and the model takes an exemplar's story for the dialogue's.
-REFINING = {"three-shot": 0.35, "few-shot": 0.13, "question": 0.34, "zero-shot": 0.04, "instructed": 0.02, "spans": 0.02,
-            "continue": 0.03, "topic": 0.02, "speaker": 0.04, "tone": 0.01}
-# To finish: the same from the start of the rate again, and exemplars that differ among themselves, so that three tell more than one.
-POLISHING = {"family": 0.40, "three-shot": 0.08, "few-shot": 0.05, "question": 0.33, "zero-shot": 0.03, "instructed": 0.01, "spans": 0.01,
-             "continue": 0.03, "topic": 0.03, "speaker": 0.02, "tone": 0.01}
+MAIN = {
+    "few-shot": 0.47,
+    "question": 0.20,
+    "zero-shot": 0.08,
+    "instructed": 0.06,
+    "spans": 0.06,
+    "continue": 0.05,
+    "topic": 0.03,
+    "speaker": 0.02,
+    "tone": 0.02,
+    "repeat": 0.01,
+}
+WHOLE = {
+    "few-shot": 0.45,
+    "question": 0.31,
+    "zero-shot": 0.06,
+    "instructed": 0.04,
+    "spans": 0.03,
+    "continue": 0.04,
+    "topic": 0.03,
+    "speaker": 0.02,
+    "tone": 0.015,
+    "repeat": 0.005,
+}  # once dialogues are whole: more questions
+# Last: whole dialogues, three exemplars mostly. Before, the longest prompts are rare, and the model takes an exemplar's
+# story for the dialogue's.
+REFINING = {
+    "three-shot": 0.35,
+    "few-shot": 0.13,
+    "question": 0.34,
+    "zero-shot": 0.04,
+    "instructed": 0.02,
+    "spans": 0.02,
+    "continue": 0.03,
+    "topic": 0.02,
+    "speaker": 0.04,
+    "tone": 0.01,
+}
+# To finish: the same from the start of the rate again, and exemplars that differ among themselves, so that three tell
+# more than one.
+POLISHING = {
+    "family": 0.40,
+    "three-shot": 0.08,
+    "few-shot": 0.05,
+    "question": 0.33,
+    "zero-shot": 0.03,
+    "instructed": 0.01,
+    "spans": 0.01,
+    "continue": 0.03,
+    "topic": 0.03,
+    "speaker": 0.02,
+    "tone": 0.01,
+}
 SHOTS, SHOT_WEIGHTS, FAMILY_SHOT_WEIGHTS = (1, 2, 3), (3, 2, 2), (1, 1, 2)
-REFERENCE_SHARE = 0.03      # of few-shot prompts in the data set's own style; zero-shot examples never have it
-TENSE_WORDS = {"present": "the present tense", "past": "the past tense", "perfect": "the perfect tense", "future": "the future tense"}
-STRUCTURE_WORDS = {"sentences": "in plain sentences", "semicolons": "with semicolons", "dashes": "as a list with dashes",
-                   "numbers": "as a numbered list", "backwards": "backwards", "arrows": "with arrows", "slashes": "with slashes"}
+REFERENCE_SHARE = 0.03  # of few-shot prompts in the data set's own style; zero-shot examples never have it
+TENSE_WORDS = {
+    "present": "the present tense",
+    "past": "the past tense",
+    "perfect": "the perfect tense",
+    "future": "the future tense",
+}
+STRUCTURE_WORDS = {
+    "sentences": "in plain sentences",
+    "semicolons": "with semicolons",
+    "dashes": "as a list with dashes",
+    "numbers": "as a numbered list",
+    "backwards": "backwards",
+    "arrows": "with arrows",
+    "slashes": "with slashes",
+}
 DETAIL_WORDS = {"short": "in one point", "key": "with the main points", "full": "with all details"}
 
 
@@ -49,7 +104,9 @@ class Mixture:
         self.scenarios = list(scenarios)
         self.whole = 1.0
         self.held_out = False
-        lines = (line for scenario in self.scenarios for beat in scenario.beats for turn in beat.turns for line in turn.lines)
+        lines = (
+            line for scenario in self.scenarios for beat in scenario.beats for turn in beat.turns for line in turn.lines
+        )
         self.vocabulary = sorted({word for line in lines for word in re.findall(r"\b[a-z]{3,}\b", line)})
 
     def _length(self, rng):
@@ -58,8 +115,14 @@ class Mixture:
 
     def _play(self, rng, excerpt=0) -> Play:
         noise = rng.choice((0.0, 0.2, 0.8))
-        return self.world.play(rng.choice(self.scenarios), seed=rng.random(), rude=rng.random() < 2 * RUDE_SHARE,
-                               held_out=self.held_out, noise=0.0 if self.held_out else noise, excerpt=excerpt)
+        return self.world.play(
+            rng.choice(self.scenarios),
+            seed=rng.random(),
+            rude=rng.random() < 2 * RUDE_SHARE,
+            held_out=self.held_out,
+            noise=0.0 if self.held_out else noise,
+            excerpt=excerpt,
+        )
 
     def draw(self, kind: str, rng: random.Random) -> Example:
         prompt, target = getattr(self, "_" + kind.replace("-", "_"))(rng)
@@ -72,19 +135,28 @@ class Mixture:
         return [self.draw(kind, rng) for kind in rng.choices(list(weights), list(weights.values()), k=count)]
 
     def few_shot(self, rng, shots, style=None, excerpt=None):
-        """A prompt with `shots` exemplars and its target, all in one style or family of styles, the tone of rude summaries included."""
+        """A prompt with `shots` exemplars and its target, all in one style or family of styles, the tone of rude
+        summaries included.
+        """
         style = style or self._style(rng)
         tone = rng.choice(("neutral", "blunt"))
         excerpt = self._length(rng) if excerpt is None else excerpt
         plays = [self._play(rng, excerpt) for _ in range(shots + 1)]
-        draw = (styles.reference_style if style == styles.REFERENCE else
-                style.draw if isinstance(style, styles.Family) else lambda rng: style)
+        draw = (
+            styles.reference_style
+            if style == styles.REFERENCE
+            else style.draw
+            if isinstance(style, styles.Family)
+            else lambda rng: style
+        )
         texts = [styles.summarize(play, draw(rng), rng, tone) for play in plays]
         solved = [(play.dialogue(), text) for play, text in zip(plays[:-1], texts)]
         return build_prompt(plays[-1].dialogue(), solved, rng.choice(INSTRUCTIONS)), texts[-1]
 
     def probe(self, rng, shots):
-        """A held-out example in a random style, the same for every number of shots: what the exemplars add is the style."""
+        """A held-out example in a random style, the same for every number of shots: what the exemplars add is the
+        style.
+        """
         self.held_out, self.whole = True, 1.0
         prompt, target = self.few_shot(rng, shots, styles.random_style(rng), excerpt=0)
         self.held_out = False
@@ -113,24 +185,33 @@ class Mixture:
         while style.naming == "tags":
             style = styles.random_style(rng)
         play = self._play(rng, self._length(rng))
-        return (build_prompt(play.dialogue(), template=rng.choice(INSTRUCTIONS)),
-                styles.summarize(play, style, rng, rng.choice(("neutral", "blunt"))))
+        return (
+            build_prompt(play.dialogue(), template=rng.choice(INSTRUCTIONS)),
+            styles.summarize(play, style, rng, rng.choice(("neutral", "blunt"))),
+        )
 
     def _excerpt(self, rng):
         play = self._play(rng, excerpt=rng.choice((1, 2)))
-        return (build_prompt(play.dialogue(), template=rng.choice(INSTRUCTIONS)),
-                styles.summarize(play, styles.random_style(rng), rng))
+        return (
+            build_prompt(play.dialogue(), template=rng.choice(INSTRUCTIONS)),
+            styles.summarize(play, styles.random_style(rng), rng),
+        )
 
     def _instructed(self, rng):
         style, play = styles.random_style(rng), self._play(rng, self._length(rng))
-        wishes = [f"Call the speakers {' and '.join(styles.NAMINGS[style.naming] or play.roles)}.",
-                  f"Use {TENSE_WORDS[style.tense]}.", f"Write it {DETAIL_WORDS[style.detail]}."]
+        wishes = [
+            f"Call the speakers {' and '.join(styles.NAMINGS[style.naming] or play.roles)}.",
+            f"Use {TENSE_WORDS[style.tense]}.",
+            f"Write it {DETAIL_WORDS[style.detail]}.",
+        ]
         if style.structure in STRUCTURE_WORDS:
             wishes.append(f"Write it {STRUCTURE_WORDS[style.structure]}.")
         wishes = rng.sample(wishes, rng.randint(1, len(wishes)))
         style = replace(style, opening="none")
-        return (build_prompt(play.dialogue(), template=rng.choice(INSTRUCTIONS)) + " " + " ".join(wishes),
-                styles.summarize(play, style, rng))
+        return (
+            build_prompt(play.dialogue(), template=rng.choice(INSTRUCTIONS)) + " " + " ".join(wishes),
+            styles.summarize(play, style, rng),
+        )
 
     def _question(self, rng):
         while True:
@@ -155,14 +236,18 @@ class Mixture:
     def _continue(self, rng):
         lines = self._play(rng, self._length(rng)).dialogue().split("\n")
         cut = rng.randrange(1, len(lines))
-        return build_prompt("\n".join(lines[:cut]), template="none"), "\n".join(lines[cut:cut + rng.choice((1, 1, 2))])
+        return build_prompt("\n".join(lines[:cut]), template="none"), "\n".join(
+            lines[cut : cut + rng.choice((1, 1, 2))]
+        )
 
     def _copy(self, rng):
         words = " ".join(rng.choice(self.vocabulary) for _ in range(rng.randint(2, 14)))
         return f"Repeat: {words}", words
 
     def _repeat(self, rng):
-        words = [pseudo_word(rng) if rng.random() < 0.5 else rng.choice(self.world.common) for _ in range(rng.randint(1, 8))]
+        words = [
+            pseudo_word(rng) if rng.random() < 0.5 else rng.choice(self.world.common) for _ in range(rng.randint(1, 8))
+        ]
         return "Repeat: " + " ".join(words), " ".join(words)
 
     def _spans(self, rng):

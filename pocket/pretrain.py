@@ -1,4 +1,6 @@
-"""Pre-trains pocket-t5 on the mixture: batches of few shapes, a learning rate per kind of weight, resumable checkpoints."""
+"""Pre-trains pocket-t5 on the mixture: batches of few shapes, a learning rate per kind of weight, resumable
+checkpoints.
+"""
 
 from __future__ import annotations
 
@@ -19,12 +21,13 @@ from helpers.models.cpu import attend, fuse_gelu, keep_freed_memory, own_lengths
 from helpers.progress import progress
 from pocket.mixture import COPYING, EASY_START, MAIN, POLISHING, REFINING, WHOLE
 
-SHORT = 256     # tokens: inputs up to here always teach relative positions
+SHORT = 256  # tokens: inputs up to here always teach relative positions
 
 
 @dataclass(frozen=True)
 class Recipe:
     """Sizes and rates of the pre-training run."""
+
     vocab_size: int = 5000
     d_model: int = 192
     d_ff: int = 512
@@ -32,17 +35,20 @@ class Recipe:
     heads: int = 4
     layers: int = 3
     decoder_layers: int = 3
-    copy_pools: int = 5         # pools end here: words to copy, at twice the learning rate
-    easy_pools: int = 13        # words and very short dialogues
-    short_pools: int = 63       # excerpts mostly; whole dialogues as often from here on
-    pools: int = 93             # the rate has fallen to its end
-    refining_pools: int = 10    # on top: the rate starts again at half its height, for the longest prompts and questions
-    polishing_pools: tuple[int, ...] = (28, 15)     # and again for each of these, with exemplars that differ among themselves
-    long_positions_from: int = 134      # pools: from here on every third batch teaches positions, however long it is
-    tokens_per_batch: int = 4000        # a third of it until the easy pools end
+    copy_pools: int = 5  # pools end here: words to copy, at twice the learning rate
+    easy_pools: int = 13  # words and very short dialogues
+    short_pools: int = 63  # excerpts mostly; whole dialogues as often from here on
+    pools: int = 93  # the rate has fallen to its end
+    refining_pools: int = 10  # on top: the rate starts again at half its height, for the longest prompts and questions
+    polishing_pools: tuple[int, ...] = (
+        28,
+        15,
+    )  # and again for each of these, with exemplars that differ among themselves
+    long_positions_from: int = 134  # pools: from here on every third batch teaches positions, however long it is
+    tokens_per_batch: int = 4000  # a third of it until the easy pools end
     learning_rate: float = 1e-3
     warmup_steps: int = 50
-    pool_size: int = 2048       # examples drawn and sorted by length at a time; checkpoints fall between pools
+    pool_size: int = 2048  # examples drawn and sorted by length at a time; checkpoints fall between pools
     window: int = 1024
     longest_target: int = 144
     seed: int = 20
@@ -55,16 +61,32 @@ class Recipe:
     @classmethod
     def smoke(cls):
         """The whole way in seconds, with a model that learns nothing worth keeping."""
-        return cls(vocab_size=1500, d_model=32, d_ff=64, d_kv=16, heads=2, layers=1, decoder_layers=1, copy_pools=1,
-                   easy_pools=2, short_pools=3, pools=4, refining_pools=1, polishing_pools=(1, 1), long_positions_from=6, pool_size=96)
+        return cls(
+            vocab_size=1500,
+            d_model=32,
+            d_ff=64,
+            d_kv=16,
+            heads=2,
+            layers=1,
+            decoder_layers=1,
+            copy_pools=1,
+            easy_pools=2,
+            short_pools=3,
+            pools=4,
+            refining_pools=1,
+            polishing_pools=(1, 1),
+            long_positions_from=6,
+            pool_size=96,
+        )
 
 
 class FrugalAttention:
-    """T5's attention where positions learn from inputs of at most `learns_from` tokens: longer ones take them as they are, three times as fast.
+    """T5's attention where positions learn from inputs of at most `learns_from` tokens: longer ones take them as they
+    are, three times as fast.
 
-    The buckets of the relative positions end at 128 tokens, so that short inputs hold every distance. But what a far token is worth
-    differs in long prompts, where it mostly belongs to another dialogue: at the end some long inputs teach positions too.
-    Takes and returns what `helpers.models.cpu.own_lengths` does.
+    The buckets of the relative positions end at 128 tokens, so that short inputs hold every distance. But what a far
+    token is worth differs in long prompts, where it mostly belongs to another dialogue: at the end some long inputs
+    teach positions too. Takes and returns what `helpers.models.cpu.own_lengths` does.
     """
 
     learns_from = SHORT
@@ -73,7 +95,9 @@ class FrugalAttention:
         long = key.shape[2] > SHORT
         if key.shape[2] > self.learns_from and position_bias is not None:
             position_bias = position_bias.detach()
-        return (own_lengths if long else attend)(module, query, key, value, attention_mask, position_bias=position_bias, **options)
+        return (own_lengths if long else attend)(
+            module, query, key, value, attention_mask, position_bias=position_bias, **options
+        )
 
 
 frugal_attention = FrugalAttention()
@@ -85,19 +109,29 @@ def new_model(recipe, tokenizer):
     """An untrained T5 v1.1 (gated GELU, Shazeer 2020), its weights drawn so that copying is near.
 
     Embeddings have half the usual scale. One head looks one token back and one at the next (encoder) or the same token
-    (decoder); cross-attention writes what it reads as it is (its output map inverts its value map), so that through the tied
-    embeddings a token attended to votes for itself. On pure copying, one run each at the same rate
-    with the same position biases, the loss after about 190 steps was 2.0 with this map and 6.1 without.
+    (decoder); cross-attention writes what it reads as it is (its output map inverts its value map), so that through the
+    tied embeddings a token attended to votes for itself. On pure copying, one run each at the same rate with the same
+    position biases, the loss after about 190 steps was 2.0 with this map and 6.1 without.
     """
     torch.manual_seed(recipe.seed)
     config = T5Config(
-        vocab_size=8 * -(-len(tokenizer) // 8), d_model=recipe.d_model, d_ff=recipe.d_ff, d_kv=recipe.d_kv,
-        num_heads=recipe.heads, num_layers=recipe.layers, num_decoder_layers=recipe.decoder_layers,
-        feed_forward_proj="gated-gelu", dropout_rate=0.0, tie_word_embeddings=True, decoder_start_token_id=0,
-        pad_token_id=tokenizer.pad_token_id, eos_token_id=tokenizer.eos_token_id)
+        vocab_size=8 * -(-len(tokenizer) // 8),
+        d_model=recipe.d_model,
+        d_ff=recipe.d_ff,
+        d_kv=recipe.d_kv,
+        num_heads=recipe.heads,
+        num_layers=recipe.layers,
+        num_decoder_layers=recipe.decoder_layers,
+        feed_forward_proj="gated-gelu",
+        dropout_rate=0.0,
+        tie_word_embeddings=True,
+        decoder_start_token_id=0,
+        pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+    )
     model = T5ForConditionalGeneration._from_config(config, attn_implementation="frugal")
     _help_copying(model)
-    fuse_gelu(model)        # a fifth faster to train
+    fuse_gelu(model)  # a fifth faster to train
     return model
 
 
@@ -105,7 +139,7 @@ def new_model(recipe, tokenizer):
 def _help_copying(model, sharpness=4.0):
     model.shared.weight.mul_(0.5)
     first = model.encoder.block[0].layer[0].SelfAttention
-    behind, same, ahead = 1, 0, first.relative_attention_num_buckets // 2 + 1     # buckets of relative positions
+    behind, same, ahead = 1, 0, first.relative_attention_num_buckets // 2 + 1  # buckets of relative positions
     first.relative_attention_bias.weight[behind, 0] += sharpness
     first.relative_attention_bias.weight[ahead, 1] += sharpness
     bias = model.decoder.block[0].layer[0].SelfAttention.relative_attention_bias.weight
@@ -113,17 +147,24 @@ def _help_copying(model, sharpness=4.0):
     bias[same, 1] += sharpness
     for block in model.decoder.block:
         attention = block.layer[1].EncDecAttention
-        basis = torch.linalg.qr(torch.randn(model.config.d_model, model.config.d_model))[0][:attention.inner_dim]
+        basis = torch.linalg.qr(torch.randn(model.config.d_model, model.config.d_model))[0][: attention.inner_dim]
         attention.v.weight.copy_(basis)
         attention.o.weight.copy_(basis.T)
 
 
 def parameter_groups(model, rate):
-    """AdamW groups. T5's attention is unscaled: its queries learn at 0.15 of the rate, embeddings and positions at 3 times."""
+    """AdamW groups. T5's attention is unscaled: its queries learn at 0.15 of the rate, embeddings and positions at 3
+    times.
+    """
     groups = {"query": [], "embedding": [], "other": []}
     for name, weight in model.named_parameters():
-        kind = ("query" if name.endswith(".q.weight") else
-                "embedding" if "shared" in name or "relative_attention_bias" in name else "other")
+        kind = (
+            "query"
+            if name.endswith(".q.weight")
+            else "embedding"
+            if "shared" in name or "relative_attention_bias" in name
+            else "other"
+        )
         groups[kind].append(weight)
     scale = {"query": 0.15, "embedding": 3.0, "other": 1.0}
     return [{"params": weights, "scale": scale[kind], "lr": rate * scale[kind]} for kind, weights in groups.items()]
@@ -133,8 +174,11 @@ def encode(examples, tokenizer, recipe):
     """[(prompt ids, target ids)] of the examples that fit; the few that are too long are left out."""
     prompts = tokenizer([example.prompt for example in examples])["input_ids"]
     targets = tokenizer([example.target for example in examples])["input_ids"]
-    return [(prompt, target) for prompt, target in zip(prompts, targets)
-            if len(prompt) <= recipe.window and len(target) <= recipe.longest_target]
+    return [
+        (prompt, target)
+        for prompt, target in zip(prompts, targets)
+        if len(prompt) <= recipe.window and len(target) <= recipe.longest_target
+    ]
 
 
 def _up(length, step):
@@ -142,7 +186,8 @@ def _up(length, step):
 
 
 def batches(pairs, tokens_per_batch, rng):
-    """Batches of similar length: prompts padded to multiples of 32, targets to multiples of 8, counts to multiples of 4.
+    """Batches of similar length: prompts padded to multiples of 32, targets to multiples of 8, counts to multiples of
+    4.
 
     Yields (input_ids (B, S), attention_mask (B, S), labels (B, T) with -100 on padding). Few shapes keep the CPU's
     matrix kernels warm: freely varying ones run at a third of the speed.
@@ -152,12 +197,12 @@ def batches(pairs, tokens_per_batch, rng):
     while start < len(pairs):
         size = 4
         while start + size < len(pairs):
-            span = pairs[start:start + size + 4]
+            span = pairs[start : start + size + 4]
             width = _up(max(len(prompt) for prompt, _ in span), 32) + 2 * _up(max(len(target) for _, target in span), 8)
             if width * (size + 4) > tokens_per_batch:
                 break
             size += 4
-        groups.append(pairs[start:start + size])
+        groups.append(pairs[start : start + size])
         start += size
     rng.shuffle(groups)
     for group in groups:
@@ -171,9 +216,9 @@ def _tensors(group):
     mask = torch.zeros(len(group), width, dtype=torch.long)
     labels = torch.full((len(group), height), -100)
     for row, (prompt, target) in enumerate(group):
-        inputs[row, :len(prompt)] = torch.tensor(prompt)
-        mask[row, :len(prompt)] = 1
-        labels[row, :len(target)] = torch.tensor(target)
+        inputs[row, : len(prompt)] = torch.tensor(prompt)
+        mask[row, : len(prompt)] = 1
+        labels[row, : len(target)] = torch.tensor(target)
     return inputs, mask, labels
 
 
@@ -194,8 +239,9 @@ class Pretraining:
         self.folder.mkdir(parents=True, exist_ok=True)
         keep_freed_memory()
         self.model = new_model(recipe, tokenizer)
-        self.optimizer = torch.optim.AdamW(parameter_groups(self.model, recipe.learning_rate), betas=(0.9, 0.98),
-                                           weight_decay=0.01, fused=True)
+        self.optimizer = torch.optim.AdamW(
+            parameter_groups(self.model, recipe.learning_rate), betas=(0.9, 0.98), weight_decay=0.01, fused=True
+        )
         self.done, self.steps, self.seconds, self.tokens, self.log = 0, 0, 0.0, 0, []
 
     @property
@@ -204,7 +250,9 @@ class Pretraining:
 
     @property
     def vocabulary(self):
-        """Changes with the texts, from which the pieces are counted: a checkpoint of other texts must not be taken up."""
+        """Changes with the texts, from which the pieces are counted: a checkpoint of other texts must not be taken
+        up.
+        """
         return hashlib.sha256(json.dumps(sorted(self.tokenizer.get_vocab().items())).encode()).hexdigest()
 
     def resume(self):
@@ -212,7 +260,9 @@ class Pretraining:
         if self.checkpoint.exists():
             state = torch.load(self.checkpoint, weights_only=True)
             if state["recipe"] != asdict(self.recipe) or state["vocabulary"] != self.vocabulary:
-                raise ValueError(f"{self.checkpoint} belongs to another recipe or to other texts; delete it or give another folder")
+                raise ValueError(
+                    f"{self.checkpoint} belongs to another recipe or to other texts; delete it or give another folder"
+                )
             self.model.load_state_dict(state["model"])
             self.optimizer.load_state_dict(state["optimizer"])
             for key in ("done", "steps", "seconds", "tokens", "log"):
@@ -220,15 +270,25 @@ class Pretraining:
         return self.done
 
     def _save(self):
-        state = {"recipe": asdict(self.recipe), "vocabulary": self.vocabulary, "model": self.model.state_dict(), "optimizer": self.optimizer.state_dict(),
-                 "done": self.done, "steps": self.steps, "seconds": self.seconds, "tokens": self.tokens, "log": self.log}
+        state = {
+            "recipe": asdict(self.recipe),
+            "vocabulary": self.vocabulary,
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "done": self.done,
+            "steps": self.steps,
+            "seconds": self.seconds,
+            "tokens": self.tokens,
+            "log": self.log,
+        }
         partial = self.checkpoint.with_suffix(".partial")
         torch.save(state, partial)
         partial.replace(self.checkpoint)
         (self.folder / "log.json").write_text(json.dumps(self.log, indent=1), encoding="utf-8", newline="\n")
 
     def _set_rate(self, position):
-        """Twice the rate while copying is learned, then the rate, then a linear fall to a fiftieth; and again from its half in each later stage.
+        """Twice the rate while copying is learned, then the rate, then a linear fall to a fiftieth; and again from its
+        half in each later stage.
 
         `position` is counted in pools.
         """
@@ -245,9 +305,14 @@ class Pretraining:
 
     def _pool(self, number):
         recipe = self.recipe
-        phases = (      # up to which pool, kinds of examples, share of whole dialogues
-            (recipe.copy_pools, COPYING, 0.05), (recipe.easy_pools, EASY_START, 0.05), (recipe.short_pools, MAIN, 0.05), (recipe.pools, WHOLE, 0.5),
-            (recipe.pools + recipe.refining_pools, REFINING, 0.8), (recipe.total_pools, POLISHING, 0.9))
+        phases = (  # up to which pool, kinds of examples, share of whole dialogues
+            (recipe.copy_pools, COPYING, 0.05),
+            (recipe.easy_pools, EASY_START, 0.05),
+            (recipe.short_pools, MAIN, 0.05),
+            (recipe.pools, WHOLE, 0.5),
+            (recipe.pools + recipe.refining_pools, REFINING, 0.8),
+            (recipe.total_pools, POLISHING, 0.9),
+        )
         weights, whole = next(rest for end, *rest in phases if number < end)
         examples = self.mixture.sample(recipe.pool_size, (recipe.seed, number), weights, whole)
         size = recipe.tokens_per_batch // (3 if number < recipe.easy_pools else 1)
@@ -258,7 +323,9 @@ class Pretraining:
         losses = []
         for index, batch in enumerate(pool):
             self._set_rate(number + index / len(pool))
-            frugal_attention.learns_from = math.inf if number >= self.recipe.long_positions_from and index % 3 == 0 else SHORT
+            frugal_attention.learns_from = (
+                math.inf if number >= self.recipe.long_positions_from and index % 3 == 0 else SHORT
+            )
             loss = loss_of(self.model, batch)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
@@ -272,8 +339,10 @@ class Pretraining:
     @torch.no_grad()
     def probe(self):
         """Loss on held-out examples, one figure a kind: watch 0, 1 and 3 shots draw apart."""
-        return {name: round(sum(loss_of(self.model, batch).item() for batch in group) / len(group), 4)
-                for name, group in self.probes.items()}
+        return {
+            name: round(sum(loss_of(self.model, batch).item() for batch in group) / len(group), 4)
+            for name, group in self.probes.items()
+        }
 
     def run(self):
         """Trains to the end of the recipe; Ctrl-C loses at most one pool. Returns the model in evaluation mode."""
@@ -285,8 +354,15 @@ class Pretraining:
             loss = self._train_pool(number)
             self.seconds += time.perf_counter() - start
             self.done = number + 1
-            self.log.append({"pool": self.done, "seconds": round(self.seconds), "tokens": self.tokens,
-                             "loss": round(loss, 4), **(self.probe() if self.done % 4 == 0 or self.done == total else {})})
+            self.log.append(
+                {
+                    "pool": self.done,
+                    "seconds": round(self.seconds),
+                    "tokens": self.tokens,
+                    "loss": round(loss, 4),
+                    **(self.probe() if self.done % 4 == 0 or self.done == total else {}),
+                }
+            )
             self._save()
             bar.set_postfix(self.log[-1], refresh=False)
         return self.model.eval()

@@ -1,4 +1,6 @@
-"""The tokenizer of pocket-t5: a SentencePiece unigram vocabulary, held by `tokenizers` so that no special code loads it."""
+"""The tokenizer of pocket-t5: a SentencePiece unigram vocabulary, held by `tokenizers` so that no special code loads
+it.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,9 @@ from transformers import PreTrainedTokenizerFast
 
 SPACE = "▁"
 SENTINELS = 16
-TAGS = [tag for number in (1, 2) for tag in (f"#Person{number}#", f"{SPACE}#Person{number}#", f"{SPACE}#Person{number}#:")]
+TAGS = [
+    tag for number in (1, 2) for tag in (f"#Person{number}#", f"{SPACE}#Person{number}#", f"{SPACE}#Person{number}#:")
+]
 TURN_STARTS = ["\n#Person1#:", "\n#Person2#:"]
 CONTRACTIONS = ["'s", "'t", "'ll", "'re", "'ve", "'d", "'m"]
 
@@ -24,13 +28,27 @@ def train_pieces(texts, vocab_size):
     lines = (line for text in texts for line in text.split("\n") if line.strip())
     model = io.BytesIO()
     sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=lines, model_writer=model, model_type="unigram", vocab_size=vocab_size, byte_fallback=True,
-        character_coverage=1.0, split_digits=True, user_defined_symbols=TAGS + CONTRACTIONS,
-        pad_id=0, eos_id=1, unk_id=2, bos_id=-1, hard_vocab_limit=False, num_threads=1, minloglevel=2,
-        normalization_rule_name="nfkc", max_sentence_length=20000)
+        sentence_iterator=lines,
+        model_writer=model,
+        model_type="unigram",
+        vocab_size=vocab_size,
+        byte_fallback=True,
+        character_coverage=1.0,
+        split_digits=True,
+        user_defined_symbols=TAGS + CONTRACTIONS,
+        pad_id=0,
+        eos_id=1,
+        unk_id=2,
+        bos_id=-1,
+        hard_vocab_limit=False,
+        num_threads=1,
+        minloglevel=2,
+        normalization_rule_name="nfkc",
+        max_sentence_length=20000,
+    )
     processor = sentencepiece.SentencePieceProcessor(model_proto=model.getvalue())
     pieces = [(processor.id_to_piece(index), processor.get_score(index)) for index in range(processor.get_piece_size())]
-    return pieces + [(piece, 0.0) for piece in ["\n", *TURN_STARTS]]   # sentencepiece itself knows no newline
+    return pieces + [(piece, 0.0) for piece in ["\n", *TURN_STARTS]]  # sentencepiece itself knows no newline
 
 
 def build_tokenizer(texts, vocab_size, model_max_length):
@@ -39,11 +57,18 @@ def build_tokenizer(texts, vocab_size, model_max_length):
     backend = Tokenizer(Unigram(pieces, unk_id=2, byte_fallback=True))
     backend.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Replace(Regex("[ \t]+"), " ")])
     backend.pre_tokenizer = pre_tokenizers.Metaspace(replacement=SPACE, prepend_scheme="first", split=True)
-    backend.decoder = decoders.Sequence([decoders.Replace(SPACE, " "), decoders.ByteFallback(), decoders.Fuse(),
-                                         decoders.Strip(" ", 1, 0)])
-    backend.post_processor = processors.TemplateProcessing(single="$A </s>", pair="$A </s> $B </s>",
-                                                           special_tokens=[("</s>", 1)])
+    backend.decoder = decoders.Sequence(
+        [decoders.Replace(SPACE, " "), decoders.ByteFallback(), decoders.Fuse(), decoders.Strip(" ", 1, 0)]
+    )
+    backend.post_processor = processors.TemplateProcessing(
+        single="$A </s>", pair="$A </s> $B </s>", special_tokens=[("</s>", 1)]
+    )
     return PreTrainedTokenizerFast(
-        tokenizer_object=backend, pad_token="<pad>", eos_token="</s>", unk_token="<unk>", model_max_length=model_max_length,
+        tokenizer_object=backend,
+        pad_token="<pad>",
+        eos_token="</s>",
+        unk_token="<unk>",
+        model_max_length=model_max_length,
         clean_up_tokenization_spaces=False,
-        additional_special_tokens=[f"<extra_id_{number}>" for number in range(SENTINELS)])
+        additional_special_tokens=[f"<extra_id_{number}>" for number in range(SENTINELS)],
+    )

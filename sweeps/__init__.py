@@ -1,7 +1,8 @@
-"""Sweeps: many runs of one experiment, each kept in a file of its own, so that a stopped sweep goes on and labs read the results.
+"""Sweeps: many runs of one experiment, each kept in a file of its own, so that a stopped sweep goes on and labs read
+the results.
 
-A sweep gives two things: *points*, each with a `name`, and a *bench* with `base()` -> dict, what is known before any run, and
-`measure(point, work)` -> dict, one run, whose checkpoints go to the folder `work` until it is done.
+A sweep gives two things: *points*, each with a `name`, and a *bench* with `base()` -> dict, what is known before any
+run, and `measure(point, work)` -> dict, one run, whose checkpoints go to the folder `work` until it is done.
 """
 
 from __future__ import annotations
@@ -39,7 +40,9 @@ def run_sweep(chosen: Sequence, bench, results: Path, work: Path):
 
 
 class Results(dict):
-    """Point's name -> what was measured, and "base" for what was known before; a missing one names the command that makes it."""
+    """Point's name -> what was measured, and "base" for what was known before; a missing one names the command that
+    makes it.
+    """
 
     def __init__(self, found: Mapping, command: str):
         super().__init__(found)
@@ -88,7 +91,7 @@ def over_seeds(results: Results, point, metric: str = "rouge1", within: Sequence
 
 
 def _part(text):
-    """"2/3" as (2, 3), for the command line."""
+    """ "2/3" as (2, 3), for the command line."""
     number, _, parts = text.partition("/")
     if not (number.isdecimal() and parts.isdecimal() and 1 <= int(number) <= int(parts)):
         raise argparse.ArgumentTypeError(f"{text!r} is not of the form 1/2: which part, of how many")
@@ -104,10 +107,20 @@ def command_line(description: str, sweeps: Mapping[str, Sequence], bench: Callab
     """
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--only", choices=tuple(sweeps), help="one sweep alone")
-    parser.add_argument("--part", type=_part, default=(1, 1), help="every n-th point only, to share the work between processes or machines")
+    parser.add_argument(
+        "--part",
+        type=_part,
+        default=(1, 1),
+        help="every n-th point only, to share the work between processes or machines",
+    )
     parser.add_argument("--results", type=Path, default=results, help="where the scores go")
-    parser.add_argument("--work", type=Path, default=Path("build") / "sweeps", help="checkpoints of the run in progress")
+    parser.add_argument(
+        "--work", type=Path, default=Path("build") / "sweeps", help="checkpoints of the run in progress"
+    )
     chosen = parser.parse_args(arguments)
     number, parts = chosen.part
-    points, work = each_once([sweeps[chosen.only]] if chosen.only else sweeps.values()), chosen.work / f"part-{number}-of-{parts}"
-    run_sweep(points[number - 1::parts], bench(work), chosen.results, work)
+    points, work = (
+        each_once([sweeps[chosen.only]] if chosen.only else sweeps.values()),
+        chosen.work / f"part-{number}-of-{parts}",
+    )
+    run_sweep(points[number - 1 :: parts], bench(work), chosen.results, work)

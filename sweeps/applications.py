@@ -23,12 +23,18 @@ from helpers.training.trainer import train
 from sweeps import RESULTS, command_line
 
 FOLDER, COMMAND = RESULTS / "applications", "python -m sweeps.applications"
-STEPS, BATCH, RATE, HELD_OUT = 1600, 16, 1e-3, 150      # HELD_OUT problems in the range of the training, and as many with larger numbers
+STEPS, BATCH, RATE, HELD_OUT = (
+    1600,
+    16,
+    1e-3,
+    150,
+)  # HELD_OUT problems in the range of the training, and as many with larger numbers
 
 
 @dataclass(frozen=True)
 class Point:
     """One training: the way of solving that it teaches."""
+
     way: str
 
     @property
@@ -56,26 +62,64 @@ class Bench:
         self.model = with_fresh_vectors(base, self.tokenizer, settings.seed)
         self.practice = make_problems(steps * BATCH, settings.seed)
         self.validation = make_problems(50, settings.seed + 3, without=self.practice)
-        self.held_out = {"small": make_problems(held_out, settings.seed + 1, SMALL, without=self.practice + self.validation),
-                         "large": make_problems(held_out, settings.seed + 2, LARGE)}
+        self.held_out = {
+            "small": make_problems(held_out, settings.seed + 1, SMALL, without=self.practice + self.validation),
+            "large": make_problems(held_out, settings.seed + 2, LARGE),
+        }
 
     def base(self) -> dict:
         """Which model everything starts from, and the answers that are right."""
-        return {"start": fingerprint(self.model), "problems": {span: [problem.text for problem in problems] for span, problems in self.held_out.items()},
-                "answers": {span: [problem.answer for problem in problems] for span, problems in self.held_out.items()}}
+        return {
+            "start": fingerprint(self.model),
+            "problems": {span: [problem.text for problem in problems] for span, problems in self.held_out.items()},
+            "answers": {span: [problem.answer for problem in problems] for span, problems in self.held_out.items()},
+        }
 
     def measure(self, point: Point, folder: Path) -> dict:
-        """Trains one way, and keeps what the model writes for every held-out problem; weights are deleted afterwards."""
+        """Trains one way, and keeps what the model writes for every held-out problem; weights are deleted
+        afterwards.
+        """
         seed_everything(self.settings)
-        pairs, validation = (encode_pairs(*pairs_of(problems, point.way), self.tokenizer, self.settings.max_prompt_tokens, self.settings.max_new_tokens)
-                             for problems in (self.practice, self.validation))
-        run = train(self.model, self.tokenizer, pairs, validation, full(RATE), self.settings, folder, name=point.name, steps=self.steps, batch_size=BATCH,
-                    evaluations=1, group_by_length=False)
+        pairs, validation = (
+            encode_pairs(
+                *pairs_of(problems, point.way),
+                self.tokenizer,
+                self.settings.max_prompt_tokens,
+                self.settings.max_new_tokens,
+            )
+            for problems in (self.practice, self.validation)
+        )
+        run = train(
+            self.model,
+            self.tokenizer,
+            pairs,
+            validation,
+            full(RATE),
+            self.settings,
+            folder,
+            name=point.name,
+            steps=self.steps,
+            batch_size=BATCH,
+            evaluations=1,
+            group_by_length=False,
+        )
         shutil.rmtree(run.folder)
-        written = {span: generate(run.model, self.tokenizer, [problem_prompt(problem, point.way) for problem in problems], max_new_tokens=40,
-                                  batch_size=self.settings.generation_batch_size) for span, problems in self.held_out.items()}
-        right = {span: [int(solved_value(text, point.way) == problem.answer) for text, problem in zip(written[span], problems)]
-                 for span, problems in self.held_out.items()}
+        written = {
+            span: generate(
+                run.model,
+                self.tokenizer,
+                [problem_prompt(problem, point.way) for problem in problems],
+                max_new_tokens=40,
+                batch_size=self.settings.generation_batch_size,
+            )
+            for span, problems in self.held_out.items()
+        }
+        right = {
+            span: [
+                int(solved_value(text, point.way) == problem.answer) for text, problem in zip(written[span], problems)
+            ]
+            for span, problems in self.held_out.items()
+        }
         return {"point": asdict(point), "record": asdict(run.record), "written": written, "right": right}
 
 

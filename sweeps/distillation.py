@@ -1,6 +1,8 @@
-"""The sweeps of distillation: losses, temperatures, mixtures, texts, few references and rates, for a summarizer and for a classifier.
+"""The sweeps of distillation: losses, temperatures, mixtures, texts, few references and rates, for a summarizer and for
+a classifier.
 
-python -m sweeps.distillation [--only losses|temperatures|mixtures|texts|few|rates|classifiers] [--part 1/2] [--results FOLDER]
+python -m sweeps.distillation [--only losses|temperatures|mixtures|texts|few|rates|classifiers] [--part 1/2] [--results
+FOLDER]
 
 Points that have a file are skipped: a stopped sweep goes on where it was.
 """
@@ -41,12 +43,18 @@ from sweeps import RESULTS, SEEDS, command_line, each_once
 
 FOLDER, COMMAND = RESULTS / "distillation", "python -m sweeps.distillation"
 TEMPERATURES, MIXTURES = (1.0, 2.0, 4.0, 8.0), (0.0, 0.25, 0.5, 0.75, 1.0)
-ALPHA, TEMPERATURE, RATE = 0.5, 1.0, 2e-3       # where a sweep does not vary them; chosen by the validation loss of the first seed: the rate among RATES, T of 1 and 2
+ALPHA, TEMPERATURE, RATE = (
+    0.5,
+    1.0,
+    2e-3,
+    # Where a sweep does not vary them; chosen by the validation loss of the first seed: the rate among RATES, T of 1
+    # and 2.
+)
 RATES = (1e-3, 2e-3, 4e-3)
-MOST, FEW = 2500, 300                           # training dialogues
-STEPS, LONG, PAUSE = 200, 800, 100              # of every student, and of those that are trained longer; steps between validations
+MOST, FEW = 2500, 300  # training dialogues
+STEPS, LONG, PAUSE = 200, 800, 100  # of every student, and of those that are trained longer; steps between validations
 CLASS_TEACHER = {"steps": 200, "learning_rate": 2e-3}
-CLASS_STEPS, CLASS_TEMPERATURE, CLASS_RATE = 100, 2.0, 2e-3     # of its students; the rate as above
+CLASS_STEPS, CLASS_TEMPERATURE, CLASS_RATE = 100, 2.0, 2e-3  # of its students; the rate as above
 
 
 @dataclass(frozen=True)
@@ -58,6 +66,7 @@ class Point:
         texts: what its hard labels are: "references", or the "teacher"'s own summaries (sequence-level).
         steps: of its training.
     """
+
     method: Method
     seed: int = SEEDS[0]
     rows: int = MOST
@@ -70,12 +79,14 @@ class Point:
         options = self.method.options
         mixture = f"-a{options['alpha']:g}-t{options['temperature']:g}" if options else ""
         length = f"-k{self.steps}" if self.steps != STEPS else ""
-        return f"{self.method.kind}{mixture}-lr{self.method.learning_rate:g}-{self.texts}-n{self.rows}{length}-s{self.seed}"
+        rate = f"lr{self.method.learning_rate:g}"
+        return f"{self.method.kind}{mixture}-{rate}-{self.texts}-n{self.rows}{length}-s{self.seed}"
 
 
 @dataclass(frozen=True)
 class ClassifierPoint:
     """One student that classifies; alpha 0 is the one without a teacher."""
+
     alpha: float
     seed: int
     rows: int
@@ -94,18 +105,33 @@ def student(alpha: float, temperature: float = TEMPERATURE, rate: float = RATE) 
 
 
 def sweeps() -> dict[str, list]:
-    """Name of a sweep -> its points, three seeds each; the rates, compared by the validation loss, are those of students without a teacher, with the first seed alone."""
+    """Name of a sweep -> its points, three seeds each; the rates, compared by the validation loss, are those of
+    students without a teacher, with the first seed alone.
+    """
     chosen = {
         "losses": [(student(alpha), MOST, "references") for alpha in (0, ALPHA)],
-        "temperatures": [(student(0), MOST, "references"), *((student(ALPHA, temperature), MOST, "references") for temperature in TEMPERATURES)],
+        "temperatures": [
+            (student(0), MOST, "references"),
+            *((student(ALPHA, temperature), MOST, "references") for temperature in TEMPERATURES),
+        ],
         "mixtures": [(student(alpha), MOST, "references") for alpha in MIXTURES],
         "texts": [(student(0), MOST, "teacher")],
         "few": [(student(alpha), FEW, "references") for alpha in (0, ALPHA)],
-        "long": [(student(0), MOST, "references", LONG), (student(ALPHA), MOST, "references", LONG), (student(0), MOST, "teacher", LONG)]}
-    found = {name: [Point(method, seed, *rest) for seed in SEEDS for method, *rest in points] for name, points in chosen.items()}
+        "long": [
+            (student(0), MOST, "references", LONG),
+            (student(ALPHA), MOST, "references", LONG),
+            (student(0), MOST, "teacher", LONG),
+        ],
+    }
+    found = {
+        name: [Point(method, seed, *rest) for seed in SEEDS for method, *rest in points]
+        for name, points in chosen.items()
+    }
     found["rates"] = [Point(full(rate), SEEDS[0]) for rate in RATES]
     found["classifiers"] = [ClassifierPoint(0.0, SEEDS[0], FEW, rate=rate) for rate in RATES]
-    found["classifiers"] += [ClassifierPoint(alpha, seed, rows) for rows in (FEW, MOST) for seed in SEEDS for alpha in (0.0, ALPHA)]
+    found["classifiers"] += [
+        ClassifierPoint(alpha, seed, rows) for rows in (FEW, MOST) for seed in SEEDS for alpha in (0.0, ALPHA)
+    ]
     return found
 
 
@@ -122,33 +148,54 @@ class Bench:
         self.tokenizer, base = load_seq2seq(settings)
         data = load_dialogues(settings)
         self.train = list(data["train"])
-        self.test = next(iter(by_part(data["test"]).values()))[:settings.test_rows]
+        self.test = next(iter(by_part(data["test"]).values()))[: settings.test_rows]
         self.validation_rows = list(data["validation"])[:100]
         self.validation = self.encode(*summary_pairs(self.validation_rows))
-        self.teacher = train(base, self.tokenizer, self.encode(*summary_pairs(self.train)), self.validation, full(), settings, kept, name="full").model
+        self.teacher = train(
+            base,
+            self.tokenizer,
+            self.encode(*summary_pairs(self.train)),
+            self.validation,
+            full(),
+            settings,
+            kept,
+            name="full",
+        ).model
         self.student = student_of(self.teacher, *half_of(self.teacher))
         self.classes, self._answers = classes_of(self.train), {}
 
     def encode(self, prompts, completions):
         """The texts as pairs within this profile's limits."""
-        return encode_pairs(prompts, completions, self.tokenizer, self.settings.max_prompt_tokens, self.settings.max_new_tokens)
+        return encode_pairs(
+            prompts, completions, self.tokenizer, self.settings.max_prompt_tokens, self.settings.max_new_tokens
+        )
 
     def scores(self, model, name="") -> dict:
         """ROUGE of each test dialogue and the loss on its first reference, in nats a token."""
         outcome = run_condition(name, model, self.tokenizer, self.settings, self.test)
         losses = pair_losses(model, self.tokenizer, self.encode(*summary_pairs(self.test)))
-        return {"rouge": {metric: np.round(outcome.per_dialogue(metric), 4).tolist() for metric in ("rouge1", "rougeL")},
-                "losses": np.round(losses.astype(float), 5).tolist()}
+        return {
+            "rouge": {metric: np.round(outcome.per_dialogue(metric), 4).tolist() for metric in ("rouge1", "rougeL")},
+            "losses": np.round(losses.astype(float), 5).tolist(),
+        }
 
     def base(self) -> dict:
-        """The teacher: its weights, size and scores; the student's size; the classes, and the teacher of the classifiers."""
-        return self.scores(self.teacher) | {"teacher": fingerprint(self.teacher), "parameters": count_parameters(self.teacher).total,
-                                            "student_parameters": count_parameters(self.student).total, "classes": list(self.classes.names),
-                                            "classifier": self.class_scores(self.class_teacher)}
+        """The teacher: its weights, size and scores; the student's size; the classes, and the teacher of the
+        classifiers.
+        """
+        return self.scores(self.teacher) | {
+            "teacher": fingerprint(self.teacher),
+            "parameters": count_parameters(self.teacher).total,
+            "student_parameters": count_parameters(self.student).total,
+            "classes": list(self.classes.names),
+            "classifier": self.class_scores(self.class_teacher),
+        }
 
     def completions(self, point) -> tuple[list[str], list[str]]:
-        """(prompts, completions) of a point: its dialogues drawn by the seed, smaller draws within larger ones, with references or the teacher's greedy summaries."""
-        drawn = random.Random(f"amounts|{point.seed}").sample(self.train, len(self.train))[:point.rows]
+        """(prompts, completions) of a point: its dialogues drawn by the seed, smaller draws within larger ones, with
+        references or the teacher's greedy summaries.
+        """
+        drawn = random.Random(f"amounts|{point.seed}").sample(self.train, len(self.train))[: point.rows]
         prompts, references = summary_pairs(drawn)
         if point.texts == "references":
             return prompts, references
@@ -158,8 +205,13 @@ class Bench:
     @cached_property
     def teacher_texts(self) -> list[str]:
         """The teacher's greedy summary of each training dialogue."""
-        return generate(self.teacher, self.tokenizer, summary_pairs(self.train)[0], max_new_tokens=self.settings.max_new_tokens - 1,
-                        batch_size=self.settings.generation_batch_size)
+        return generate(
+            self.teacher,
+            self.tokenizer,
+            summary_pairs(self.train)[0],
+            max_new_tokens=self.settings.max_new_tokens - 1,
+            batch_size=self.settings.generation_batch_size,
+        )
 
     def answers(self, texts: str):
         """The teacher, with what it says about all training dialogues with these texts kept."""
@@ -171,7 +223,12 @@ class Bench:
     @cached_property
     def class_teacher(self) -> Classifier:
         """The classifier on the whole encoder of the fine-tuned model, trained on all dialogues."""
-        return train_classifier(Classifier(self.teacher.encoder, len(self.classes.names)), *self.labelled(self.train), seed=self.settings.seed, **CLASS_TEACHER)
+        return train_classifier(
+            Classifier(self.teacher.encoder, len(self.classes.names)),
+            *self.labelled(self.train),
+            seed=self.settings.seed,
+            **CLASS_TEACHER,
+        )
 
     def labelled(self, rows):
         """(token ids, numbers of the classes) of those rows that have a class."""
@@ -181,7 +238,11 @@ class Bench:
         """Of each test dialogue whether its class is found, and the loss in nats."""
         texts, labels = self.labelled(self.test)
         right = class_logits(model, texts).argmax(-1) == torch.tensor(labels)
-        return {"right": right.int().tolist(), "losses": np.round(self.class_loss(model, self.test).double().numpy(), 5).tolist(), "parameters": count_parameters(model).total}
+        return {
+            "right": right.int().tolist(),
+            "losses": np.round(self.class_loss(model, self.test).double().numpy(), 5).tolist(),
+            "parameters": count_parameters(model).total,
+        }
 
     def class_loss(self, model, rows) -> torch.Tensor:
         """(N,) the loss of each dialogue that has a class, in nats."""
@@ -192,22 +253,45 @@ class Bench:
         """Trains one point and scores it; its weights are deleted afterwards."""
         if isinstance(point, ClassifierPoint):
             model = self.small_classifier(point)
-            return {"point": asdict(point), "validation_loss": self.class_loss(model, self.validation_rows).mean().item()} | self.class_scores(model)
+            return {
+                "point": asdict(point),
+                "validation_loss": self.class_loss(model, self.validation_rows).mean().item(),
+            } | self.class_scores(model)
         settings = replace(self.settings, seed=point.seed)
         seed_everything(settings)
-        run = train(self.student, self.tokenizer, self.encode(*self.completions(point)), self.validation, point.method, settings, folder,
-                    name=point.name, steps=point.steps, evaluations=point.steps // PAUSE, teacher=self.answers(point.texts) if point.method.kind == "distilled" else None)
+        run = train(
+            self.student,
+            self.tokenizer,
+            self.encode(*self.completions(point)),
+            self.validation,
+            point.method,
+            settings,
+            folder,
+            name=point.name,
+            steps=point.steps,
+            evaluations=point.steps // PAUSE,
+            teacher=self.answers(point.texts) if point.method.kind == "distilled" else None,
+        )
         found = {"point": asdict(point), "record": asdict(run.record)} | self.scores(run.model, point.name)
         shutil.rmtree(run.folder)
         return found
 
     def small_classifier(self, point: ClassifierPoint) -> Classifier:
-        """A trained student of the classifiers' teacher: the same start, dialogues and steps with a teacher and without."""
+        """A trained student of the classifiers' teacher: the same start, dialogues and steps with a teacher and
+        without.
+        """
         start = smaller_classifier(self.class_teacher, len(self.student.encoder.block))
-        drawn = random.Random(f"amounts|{point.seed}").sample(self.train, len(self.train))[:point.rows]
-        return train_classifier(start, *self.labelled(drawn), seed=point.seed, teacher=self.class_teacher if point.alpha else None,
-                                alpha=point.alpha, temperature=point.temperature,
-                                steps=CLASS_STEPS, learning_rate=point.rate)
+        drawn = random.Random(f"amounts|{point.seed}").sample(self.train, len(self.train))[: point.rows]
+        return train_classifier(
+            start,
+            *self.labelled(drawn),
+            seed=point.seed,
+            teacher=self.class_teacher if point.alpha else None,
+            alpha=point.alpha,
+            temperature=point.temperature,
+            steps=CLASS_STEPS,
+            learning_rate=point.rate,
+        )
 
 
 if __name__ == "__main__":

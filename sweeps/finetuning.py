@@ -36,15 +36,19 @@ from sweeps import RESULTS, SEEDS, command_line, each_once
 FOLDER, COMMAND = RESULTS / "finetuning", "python -m sweeps.finetuning"
 RANKS, AMOUNTS = (1, 4, 8, 16, 64), (100, 300, 1000, 2500)
 RATES = {"full": (1e-4, 5e-4, 2e-3), "lora": (1e-3, 4e-3, 8e-3)}
-LONGER = 600        # steps, twice as many as usual
+LONGER = 600  # steps, twice as many as usual
 TARGETS = {"queries and values": ATTENTION, "feed-forward": FEED_FORWARD, "all linear": LINEAR}
-# Rates by the validation loss of the first seed: of 5e-4, 1e-3, 2e-3, 5e-3 for cross-attention, of 3e-3, 1e-2, 3e-2, 1e-1 for the normalisations.
+# Rates by the validation loss of the first seed: of 5e-4, 1e-3, 2e-3, 5e-3 for cross-attention, of 3e-3, 1e-2, 3e-2,
+# 1e-1 for the normalisations.
 SELECTED = {"cross-attention": selective(), "norms": selective(NORMS, 1e-2)}
 
 
 @dataclass(frozen=True)
 class Point:
-    """One training run of a sweep: a method on so many training dialogues, other tasks mixed in or not, a seed, steps (None: the profile's)."""
+    """One training run of a sweep: a method on so many training dialogues, other tasks mixed in or not, a seed, steps
+    (None: the profile's).
+    """
+
     method: Method
     rows: int = AMOUNTS[-1]
     mixed: bool = False
@@ -56,10 +60,18 @@ class Point:
         """What its file is called."""
         parts, options = [self.method.kind], self.method.options
         if self.method.kind == "lora":
-            parts += [f"r{options['r']}", *(["+".join(options["target_modules"])] if options["target_modules"] != list(LINEAR) else [])]
+            parts += [
+                f"r{options['r']}",
+                *(["+".join(options["target_modules"])] if options["target_modules"] != list(LINEAR) else []),
+            ]
         if self.method.kind == "selective":
             parts += ["+".join(options["targets"])]
-        parts += [f"lr{self.method.learning_rate:g}", f"n{self.rows}", *(["mixed"] if self.mixed else []), *([f"{self.steps}steps"] if self.steps else [])]
+        parts += [
+            f"lr{self.method.learning_rate:g}",
+            f"n{self.rows}",
+            *(["mixed"] if self.mixed else []),
+            *([f"{self.steps}steps"] if self.steps else []),
+        ]
         return "-".join([*parts, f"s{self.seed}"])
 
 
@@ -72,9 +84,14 @@ def sweeps() -> dict[str, list[Point]]:
         "targets": [(lora(targets=targets), most, False) for targets in TARGETS.values()],
         "amounts": [(full(), rows, False) for rows in AMOUNTS],
         "steps": [(method, most, False, steps) for method in (full(), lora()) for steps in (None, LONGER)],
-        "rates": [(full(rate), most, False) for rate in RATES["full"]] + [(lora(learning_rate=rate), most, False) for rate in RATES["lora"]],
-        "mixtures": [(method, most, True) for method in (full(), lora())]}
-    return {name: [Point(method, rows, mixed, seed, *steps) for method, rows, mixed, *steps in found for seed in SEEDS] for name, found in chosen.items()}
+        "rates": [(full(rate), most, False) for rate in RATES["full"]]
+        + [(lora(learning_rate=rate), most, False) for rate in RATES["lora"]],
+        "mixtures": [(method, most, True) for method in (full(), lora())],
+    }
+    return {
+        name: [Point(method, rows, mixed, seed, *steps) for method, rows, mixed, *steps in found for seed in SEEDS]
+        for name, found in chosen.items()
+    }
 
 
 def points() -> list[Point]:
@@ -82,7 +99,9 @@ def points() -> list[Point]:
     return each_once(sweeps().values())
 
 
-def training_texts(train_rows: Sequence, tasks: Sequence, rows: int, mixed: bool, seed: int) -> tuple[list[str], list[str]]:
+def training_texts(
+    train_rows: Sequence, tasks: Sequence, rows: int, mixed: bool, seed: int
+) -> tuple[list[str], list[str]]:
     """(prompts, completions): summaries of `rows` dialogues drawn by the seed, smaller draws within larger ones.
 
     With `mixed` every summary is followed by one other task about the drawn dialogues (multi-task tuning).
@@ -92,8 +111,14 @@ def training_texts(train_rows: Sequence, tasks: Sequence, rows: int, mixed: bool
     prompts, completions = summary_pairs(drawn)
     if mixed:
         ids = {row["id"] for row in drawn}
-        others = rng.sample(sorted((task for task in tasks if task["id"] in ids), key=lambda task: (task["id"], task["prompt"])), len(drawn))
-        prompts, completions = prompts + [task["prompt"] for task in others], completions + [task["answer"] for task in others]
+        others = rng.sample(
+            sorted((task for task in tasks if task["id"] in ids), key=lambda task: (task["id"], task["prompt"])),
+            len(drawn),
+        )
+        prompts, completions = (
+            prompts + [task["prompt"] for task in others],
+            completions + [task["answer"] for task in others],
+        )
     return prompts, completions
 
 
@@ -107,32 +132,52 @@ class Bench:
         parts = by_part(data["test"])
         self.part = next(iter(parts))
         self.train, self.validation = list(data["train"]), list(data["validation"])
-        self.test = parts[self.part][:settings.test_rows]
+        self.test = parts[self.part][: settings.test_rows]
         ids, tasks = {row["id"] for row in self.test}, list(load_tasks(settings))
         self.train_tasks = [task for task in tasks if task["part"] == "train"]
         self.test_tasks = [task for task in tasks if task["id"] in ids]
 
     def encode(self, prompts, completions):
         """The texts as pairs within this profile's limits."""
-        return encode_pairs(prompts, completions, self.tokenizer, self.settings.max_prompt_tokens, self.settings.max_new_tokens)
+        return encode_pairs(
+            prompts, completions, self.tokenizer, self.settings.max_prompt_tokens, self.settings.max_new_tokens
+        )
 
     def scores(self, model, name="") -> dict:
         """ROUGE of each test dialogue and whether each task was answered exactly, as numbers that fit into a file."""
         outcome = run_condition(name, model, self.tokenizer, self.settings, self.test)
-        return {"rouge": {metric: [round(float(value), 4) for value in outcome.per_dialogue(metric)] for metric in ("rouge1", "rougeL")},
-                "answered": [int(value) for value in answered_exactly(self.test_tasks, model, self.tokenizer, self.settings)]}
+        return {
+            "rouge": {
+                metric: [round(float(value), 4) for value in outcome.per_dialogue(metric)]
+                for metric in ("rouge1", "rougeL")
+            },
+            "answered": [
+                int(value) for value in answered_exactly(self.test_tasks, model, self.tokenizer, self.settings)
+            ],
+        }
 
     def base(self) -> dict:
         """What is known before any training: the scores of the base model, and which tasks were answered."""
-        return self.scores(self.model) | {"tasks": [{"id": task["id"], "task": task["task"]} for task in self.test_tasks]}
+        return self.scores(self.model) | {
+            "tasks": [{"id": task["id"], "task": task["task"]} for task in self.test_tasks]
+        }
 
     def measure(self, point: Point, folder: Path) -> dict:
         """Trains one point and scores it; its weights are deleted afterwards."""
         settings = replace(self.settings, seed=point.seed)
         seed_everything(settings)
         pairs = self.encode(*training_texts(self.train, self.train_tasks, point.rows, point.mixed, point.seed))
-        run = train(self.model, self.tokenizer, pairs, self.encode(*summary_pairs(self.validation[:100])), point.method, settings, folder,
-                    name=point.name, steps=point.steps)
+        run = train(
+            self.model,
+            self.tokenizer,
+            pairs,
+            self.encode(*summary_pairs(self.validation[:100])),
+            point.method,
+            settings,
+            folder,
+            name=point.name,
+            steps=point.steps,
+        )
         found = {"point": asdict(point), "record": asdict(run.record)} | self.scores(run.model, point.name)
         shutil.rmtree(run.folder)
         return found

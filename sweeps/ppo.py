@@ -29,12 +29,13 @@ from sweeps import RESULTS, SEEDS, command_line
 
 FOLDER, COMMAND = RESULTS / "ppo", "python -m sweeps.ppo"
 KL_COEFS = (0.0, 0.2, 0.8)
-DRAWS = 4       # completions of each dialogue: more than in a lesson, since these results are kept
+DRAWS = 4  # completions of each dialogue: more than in a lesson, since these results are kept
 
 
 @dataclass(frozen=True)
 class Point:
     """One run of PPO: a KL coefficient and a seed."""
+
     kl_coef: float
     seed: int = SEEDS[0]
 
@@ -50,43 +51,69 @@ def points() -> list[Point]:
 
 
 class Bench:
-    """What all points share: the supervised model, the reward model, prompts, and the dialogues that are measured on."""
+    """What all points share: the supervised model, the reward model, prompts, and the dialogues that are measured
+    on.
+    """
 
     def __init__(self, settings, work: Path):
         self.settings, self.reward, data = settings, load_reward(settings), load_dialogues(settings)
         self.tokenizer, base = load_seq2seq(settings)
-        self.supervised = train(base, self.tokenizer, self._pairs(data["train"]), self._pairs(list(data["validation"])[:100]), full(), settings,
-                                work, name="full").model
+        self.supervised = train(
+            base,
+            self.tokenizer,
+            self._pairs(data["train"]),
+            self._pairs(list(data["validation"])[:100]),
+            full(),
+            settings,
+            work,
+            name="full",
+        ).model
         self.prompts = [build_prompt(row["dialogue"]) for row in rude_rows(data["train"])]
         known = next(iter(by_part(data["test"]).values()))
         rude = rude_rows(known)
-        self.rows = {"rude": rude[:settings.test_rows], "polite": [row for row in known if row not in rude][:len(rude)]}
+        self.rows = {
+            "rude": rude[: settings.test_rows],
+            "polite": [row for row in known if row not in rude][: len(rude)],
+        }
 
     def _pairs(self, rows):
-        return encode_pairs(*summary_pairs(list(rows)), self.tokenizer, self.settings.max_prompt_tokens, self.settings.max_new_tokens)
+        return encode_pairs(
+            *summary_pairs(list(rows)), self.tokenizer, self.settings.max_prompt_tokens, self.settings.max_new_tokens
+        )
 
     def scores(self, policy) -> dict:
         """What the policy says of rude and of polite dialogues, as numbers and texts that fit into a file."""
         found = {}
         for kind, rows in self.rows.items():
             evaluation = evaluate_policy(policy, self.tokenizer, rows, self.reward, replace(self.settings, draws=DRAWS))
-            found[kind] = {name: np.round(value.astype(float), 4).tolist() if isinstance(value, np.ndarray) else value
-                           for name, value in vars(evaluation).items()}
+            found[kind] = {
+                name: np.round(value.astype(float), 4).tolist() if isinstance(value, np.ndarray) else value
+                for name, value in vars(evaluation).items()
+            }
         return found
 
     def base(self) -> dict:
         """The supervised model, before any reinforcement."""
-        return self.scores(Policy.from_supervised(self.supervised)) | {"ids": {kind: [row["id"] for row in rows] for kind, rows in self.rows.items()}}
+        return self.scores(Policy.from_supervised(self.supervised)) | {
+            "ids": {kind: [row["id"] for row in rows] for kind, rows in self.rows.items()}
+        }
 
     def measure(self, point: Point, work: Path) -> dict:
         """Trains one policy and scores it; its checkpoints are deleted afterwards."""
         settings = replace(self.settings, seed=point.seed)
         seed_everything(settings)
-        config = PPOConfig(kl_coef=point.kl_coef, anneal_steps=settings.ppo_steps, max_new_tokens=settings.max_new_tokens)
+        config = PPOConfig(
+            kl_coef=point.kl_coef, anneal_steps=settings.ppo_steps, max_new_tokens=settings.max_new_tokens
+        )
         policy = Policy.from_supervised(self.supervised, seed=point.seed)
         trainer = PPOTrainer(policy, self.tokenizer, self.reward, self.prompts, config, point.seed, work)
         result = trainer.run(settings.ppo_steps)
-        found = {"point": asdict(point), "config": asdict(config), "history": result.history, "stopped": result.stopped} | self.scores(policy)
+        found = {
+            "point": asdict(point),
+            "config": asdict(config),
+            "history": result.history,
+            "stopped": result.stopped,
+        } | self.scores(policy)
         shutil.rmtree(trainer.folder)
         return found
 

@@ -1,8 +1,10 @@
-"""The sweep of scaling: decoders of several sizes on several budgets of dialogues; a domain's model against a general one.
+"""The sweep of scaling: decoders of several sizes on several budgets of dialogues; a domain's model against a general
+one.
 
 python -m sweeps.scaling [--only grid|far|domain] [--part 1/2] [--results FOLDER]
 
-Points that have a file are skipped: a stopped sweep goes on where it was. One thread, a quarter of an hour of it for everything.
+Points that have a file are skipped: a stopped sweep goes on where it was. One thread, a quarter of an hour of it for
+everything.
 """
 
 from __future__ import annotations
@@ -19,15 +21,16 @@ from sweeps import RESULTS, SEEDS, Results, command_line, each_once
 
 FOLDER, COMMAND = RESULTS / "scaling", "python -m sweeps.scaling"
 SHAPES = (Shape(16, 1), Shape(16, 2), Shape(32, 1), Shape(32, 2), Shape(48, 2), Shape(64, 3), Shape(96, 3))
-BUDGETS = (2**17, 2**18, 2**19, 2**20)      # bytes
-FAR = (Shape(64, 2), 2**21)                 # twice the longest budget: not fitted, but predicted
+BUDGETS = (2**17, 2**18, 2**19, 2**20)  # bytes
+FAR = (Shape(64, 2), 2**21)  # twice the longest budget: not fitted, but predicted
 DOMAIN, SPECIALIST, LARGER, DOMAIN_BUDGET = "travel", Shape(48, 2), Shape(96, 3), 2**19
-HELD_OUT = 120      # dialogues of each kind that losses are measured on
+HELD_OUT = 120  # dialogues of each kind that losses are measured on
 
 
 @dataclass(frozen=True)
 class Point:
     """One training from nothing: how large, on how many bytes, of which dialogues ("all", or a domain)."""
+
     shape: Shape
     budget: int
     domain: str = "all"
@@ -40,10 +43,16 @@ class Point:
 
 
 def sweeps() -> dict[str, list[Point]]:
-    """Name of a sweep -> its points: sizes by budgets, each twice; one run beyond them; the domain's model, a general one, a larger general one."""
+    """Name of a sweep -> its points: sizes by budgets, each twice; one run beyond them; the domain's model, a general
+    one, a larger general one.
+    """
     grid = [Point(shape, budget, seed=seed) for seed in SEEDS[:2] for budget in BUDGETS for shape in SHAPES]
     rivals = ((SPECIALIST, DOMAIN), (SPECIALIST, "all"), (LARGER, "all"))
-    return {"grid": grid, "far": [Point(*FAR)], "domain": [Point(shape, DOMAIN_BUDGET, domain, seed) for seed in SEEDS for shape, domain in rivals]}
+    return {
+        "grid": grid,
+        "far": [Point(*FAR)],
+        "domain": [Point(shape, DOMAIN_BUDGET, domain, seed) for seed in SEEDS for shape, domain in rivals],
+    }
 
 
 def points() -> list[Point]:
@@ -52,7 +61,9 @@ def points() -> list[Point]:
 
 
 def held_out() -> dict[str, list[str]]:
-    """Name of a part -> its dialogues: "all" domains, the one domain "inside", every other "outside"; drawn anew, for no training."""
+    """Name of a part -> its dialogues: "all" domains, the one domain "inside", every other "outside"; drawn anew, for
+    no training.
+    """
     sources = {"all": Dialogues(), "inside": Dialogues(DOMAIN), "outside": Dialogues(without=DOMAIN)}
     return {part: source.some(HELD_OUT, f"held out, {part}") for part, source in sources.items()}
 
@@ -71,19 +82,27 @@ class Bench:
 
     def base(self) -> dict:
         """How many dialogues and bytes losses are measured on."""
-        return {"dialogues": HELD_OUT, "bytes": {part: sum(len(text.encode()) for text in texts) for part, texts in self.texts.items()}}
+        return {
+            "dialogues": HELD_OUT,
+            "bytes": {part: sum(len(text.encode()) for text in texts) for part, texts in self.texts.items()},
+        }
 
     def measure(self, point: Point, _folder: Path) -> dict:
         """Trains, and measures the loss of each held-out dialogue; the weights are not kept."""
         start = time.process_time()
         model = train_point(point)
-        return {"point": asdict(point), "parameters": point.shape.parameters, "seconds": round(time.process_time() - start, 1),
-                "loss": {part: np.round(byte_losses(model, texts), 4).tolist() for part, texts in self.texts.items()}}
+        return {
+            "point": asdict(point),
+            "parameters": point.shape.parameters,
+            "seconds": round(time.process_time() - start, 1),
+            "loss": {part: np.round(byte_losses(model, texts), 4).tolist() for part, texts in self.texts.items()},
+        }
 
 
 @dataclass(frozen=True)
 class Runs:
     """Finished trainings as columns, (R,) each: parameters, bytes, mean loss in nats a byte."""
+
     parameters: np.ndarray
     budgets: np.ndarray
     losses: np.ndarray
@@ -97,8 +116,11 @@ def runs_of(results: Results, chosen: Iterable[Point], embeddings: bool = True) 
     """
     chosen = list(chosen)
     sizes = [results[point.name]["parameters"] - (0 if embeddings else point.shape.embeddings) for point in chosen]
-    return Runs(np.array(sizes, dtype=float), np.array([point.budget for point in chosen], dtype=float),
-                np.array([np.mean(results[point.name]["loss"]["all"]) for point in chosen]))
+    return Runs(
+        np.array(sizes, dtype=float),
+        np.array([point.budget for point in chosen], dtype=float),
+        np.array([np.mean(results[point.name]["loss"]["all"]) for point in chosen]),
+    )
 
 
 def domain_losses(results: Results, shape: Shape, domain: str, part: str) -> np.ndarray:

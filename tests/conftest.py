@@ -1,9 +1,11 @@
-"""Fixtures that several test files share: a tokenizer and a model small enough to be made in a second, without files."""
+"""Fixtures that several test files share: a tokenizer and a model small enough to be made in a second, without
+files.
+"""
 
 import pytest
 from hypothesis import settings
 
-settings.register_profile("kit", deadline=None)      # how long an example takes says nothing about whether it is right
+settings.register_profile("kit", deadline=None)  # how long an example takes says nothing about whether it is right
 settings.load_profile("kit")
 
 DIALOGUES = [
@@ -54,7 +56,8 @@ def summaries():
 @pytest.fixture(scope="session")
 def built_site(tmp_path_factory):
     """The kit's own site, one of whose labs has outputs that attack; for reading only. Takes some seconds."""
-    from tests.site_cases import build_attacked
+    from tests.cli.site_cases import build_attacked
+
     return build_attacked(tmp_path_factory.mktemp("site"))
 
 
@@ -68,28 +71,51 @@ def hears_all(monkeypatch):
 def tiny_tokenizer():
     """A tokenizer of the same kind as pocket-t5's, with some 500 pieces and a window of 128 tokens."""
     from pocket.tokenizer import build_tokenizer
-    texts = DIALOGUES + SUMMARIES + ["Summarize the following conversation.\n\nSummary:", "Answer the question. Question: Answer:"]
+
+    texts = (
+        DIALOGUES
+        + SUMMARIES
+        + ["Summarize the following conversation.\n\nSummary:", "Answer the question. Question: Answer:"]
+    )
     return build_tokenizer(texts, vocab_size=500, model_max_length=128)
 
 
 @pytest.fixture(scope="session")
 def tiny_model(tiny_tokenizer):
-    """A T5 of one layer that has learned SUMMARIES by heart in a second; for reading only: copy it before training it."""
+    """A T5 of one layer that has learned SUMMARIES by heart in a second; for reading only: copy it before training
+    it.
+    """
     import torch
     from transformers import T5Config, T5ForConditionalGeneration
-    torch.set_num_threads(1)    # for matrices this small, threads cost more than they give
+
+    torch.set_num_threads(1)  # for matrices this small, threads cost more than they give
     inputs = tiny_tokenizer(DIALOGUES, return_tensors="pt", padding=True)
     labels = tiny_tokenizer(SUMMARIES, return_tensors="pt", padding=True)["input_ids"]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        model = T5ForConditionalGeneration(T5Config(
-            vocab_size=8 * -(-len(tiny_tokenizer) // 8), d_model=32, d_kv=8, d_ff=64, num_heads=2, num_layers=1,
-            num_decoder_layers=1, feed_forward_proj="gated-gelu", dropout_rate=0.0, decoder_start_token_id=0,
-            pad_token_id=tiny_tokenizer.pad_token_id, eos_token_id=tiny_tokenizer.eos_token_id))
+        model = T5ForConditionalGeneration(
+            T5Config(
+                vocab_size=8 * -(-len(tiny_tokenizer) // 8),
+                d_model=32,
+                d_kv=8,
+                d_ff=64,
+                num_heads=2,
+                num_layers=1,
+                num_decoder_layers=1,
+                feed_forward_proj="gated-gelu",
+                dropout_rate=0.0,
+                decoder_start_token_id=0,
+                pad_token_id=tiny_tokenizer.pad_token_id,
+                eos_token_id=tiny_tokenizer.eos_token_id,
+            )
+        )
         optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
         for _ in range(60):
-            model(input_ids=inputs["input_ids"], attention_mask=inputs["attention_mask"],
-                  labels=labels.masked_fill(labels == tiny_tokenizer.pad_token_id, -100)).loss.backward()
+            model(
+                input_ids=inputs["input_ids"],
+                attention_mask=inputs["attention_mask"],
+                labels=labels.masked_fill(labels == tiny_tokenizer.pad_token_id, -100),
+            ).loss.backward()
             optimizer.step()
             optimizer.zero_grad()
     return model.eval()

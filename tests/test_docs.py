@@ -12,7 +12,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = ["README.md", *sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").glob("*.md"))]
-MADE_LATER = ("build", ".venv")     # there after a run, but not in the repository
+MADE_LATER = ("build", ".venv")  # there after a run, but not in the repository
 
 
 def without_code(text):
@@ -41,16 +41,21 @@ def anchors(path):
         cells = nbformat.read(path, as_version=4).cells
         prose = "\n\n".join(cell.source for cell in cells if cell.cell_type == "markdown")
         return {heading.replace(" ", "-") for heading in headings(prose)}
-    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
-            for heading in headings(path.read_text(encoding="utf-8"))}
+    return {
+        re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-")
+        for heading in headings(path.read_text(encoding="utf-8"))
+    }
 
 
 def is_there(path, root):
     """Whether the path exists inside `root`, spelled like this: some file systems do not care about upper case."""
     if root not in path.parents or path.relative_to(root).parts[0] in MADE_LATER:
         return path == root
-    return path.exists() and all(step.name in {entry.name for entry in step.parent.iterdir()}
-                                 for step in (path, *path.parents) if root in step.parents)
+    return path.exists() and all(
+        step.name in {entry.name for entry in step.parent.iterdir()}
+        for step in (path, *path.parents)
+        if root in step.parents
+    )
 
 
 def broken_links(document, root=ROOT):
@@ -58,7 +63,7 @@ def broken_links(document, root=ROOT):
     broken = []
     for target in link_targets(document.read_text(encoding="utf-8")):
         if re.match(r"[a-z][a-z0-9+.-]*:|//", target, re.IGNORECASE):
-            continue    # another site
+            continue  # another site
         place, _, anchor = unquote(target).partition("#")
         path = (document.parent / place).resolve() if place else document
         if not is_there(path, root):
@@ -81,20 +86,31 @@ def test_the_documents_are_there_and_the_readme_leads_to_them():
 
 
 def test_the_readme_names_every_helper():
-    tree = re.search(r"^kit\.py .*?(?=^```)", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)[0]
+    tree = re.search(
+        r"^kit\.py .*?(?=^```)", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
+    )[0]
     named = set(re.findall(r"[\w…]+\.py", tree))
-    missing = [path.name for path in (ROOT / "helpers").glob("[!_]*.py")
-               if path.name not in named and f"…_{path.name.partition('_')[2]}" not in named]
+    missing = [
+        path.name
+        for path in (ROOT / "helpers").glob("[!_]*.py")
+        if path.name not in named and f"…_{path.name.partition('_')[2]}" not in named
+    ]
     assert missing == []
-    assert [name for name in named if "…" not in name and not list(ROOT.glob(name)) and not list(ROOT.glob(f"helpers/{name}"))] == []
+    assert [
+        name
+        for name in named
+        if "…" not in name and not list(ROOT.glob(name)) and not list(ROOT.glob(f"helpers/{name}"))
+    ] == []
 
 
 def table_rows(text):
     """The cells of each table row, heads and rules left out."""
     lines = text.splitlines()
-    return [[cell.strip() for cell in line.strip().strip("|").split("|")]
-            for line, before in zip(lines[1:], lines) if line.startswith("|") and before.startswith("|")
-            and not re.fullmatch(r"[|:\- ]+", line)]
+    return [
+        [cell.strip() for cell in line.strip().strip("|").split("|")]
+        for line, before in zip(lines[1:], lines)
+        if line.startswith("|") and before.startswith("|") and not re.fullmatch(r"[|:\- ]+", line)
+    ]
 
 
 def test_every_concept_has_a_section():
@@ -110,7 +126,11 @@ def test_every_term_of_the_glossary_is_explained_briefly_and_met_where_it_says()
     assert len(terms) > 60 and terms == sorted(set(terms), key=str.lower)
     assert [row for row in rows if len(row) != 3] == []
     sentences = {term: re.split(r"(?<=[.?!])\s+(?=[A-Z])", meaning) for term, meaning, _ in rows}
-    assert [term for term, found in sentences.items() if not 1 <= len(found) <= 2 or not all(sentence.endswith(".") for sentence in found)] == []
+    assert [
+        term
+        for term, found in sentences.items()
+        if not 1 <= len(found) <= 2 or not all(sentence.endswith(".") for sentence in found)
+    ] == []
     assert [term for term, meaning, _ in rows if not 5 <= len(meaning.split()) <= 40] == []
     for term, _, where in rows:
         targets = [unquote(target) for target in link_targets(where)]
@@ -139,8 +159,12 @@ def test_every_numbered_section_of_a_lab_is_a_concept(lab):
 def kit_texts():
     """Every text in the kit's own source, f-strings in pieces; adjacent literals are one."""
     files = [ROOT / "kit.py", *sorted((ROOT / "helpers").glob("*.py"))]
-    return [node.value for file in files for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
-            if isinstance(node, ast.Constant) and isinstance(node.value, str)]
+    return [
+        node.value
+        for file in files
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    ]
 
 
 def test_quoted_messages_are_those_the_kit_prints():
@@ -162,19 +186,39 @@ def project(tmp_path):
     return tmp_path
 
 
-@pytest.mark.parametrize("target", [
-    "labs/01_lab.ipynb", "labs/01_lab.ipynb#Lab", "labs/01_lab.ipynb#2.-The-loop-by-hand", "labs", "#a-title-or-2",
-    "https://example.org/nowhere"])
+@pytest.mark.parametrize(
+    "target",
+    [
+        "labs/01_lab.ipynb",
+        "labs/01_lab.ipynb#Lab",
+        "labs/01_lab.ipynb#2.-The-loop-by-hand",
+        "labs",
+        "#a-title-or-2",
+        "https://example.org/nowhere",
+    ],
+)
 def test_good_links_are_accepted(project, target):
     code = "`[not](a-link)`\n```\n[nor](this)\n```"
     (project / "page.md").write_text(f"# A title, or 2\nsee [this]({target}) and {code}\n", encoding="utf-8")
     assert broken_links(project / "page.md", project) == []
 
 
-@pytest.mark.parametrize("link", [
-    "[a](labs/02_lab.ipynb)", "[a](Labs/01_lab.ipynb)", "[a](labs/01_lab.ipynb#2.-the-loop-by-hand)", "[a](../page.md)",
-    "[a](labs/01_lab.ipynb#a-comment)", "[a](labs/01_lab.ipynb#not-a-heading)", "![a](picture.png \"title\")",
-    "[a]: nowhere.md", "<img src=\"nowhere.png\">", "[a](#no-title)", "[a](build/index.html)"])
+@pytest.mark.parametrize(
+    "link",
+    [
+        "[a](labs/02_lab.ipynb)",
+        "[a](Labs/01_lab.ipynb)",
+        "[a](labs/01_lab.ipynb#2.-the-loop-by-hand)",
+        "[a](../page.md)",
+        "[a](labs/01_lab.ipynb#a-comment)",
+        "[a](labs/01_lab.ipynb#not-a-heading)",
+        '![a](picture.png "title")',
+        "[a]: nowhere.md",
+        '<img src="nowhere.png">',
+        "[a](#no-title)",
+        "[a](build/index.html)",
+    ],
+)
 def test_bad_links_are_found(project, link):
     (project / "build").mkdir()
     (project / "build" / "index.html").touch()

@@ -59,6 +59,7 @@ def test_everything_after_test_belongs_to_pytest(kit):
 
 def test_open_starts_jupyterlab_for_this_computer_alone_with_the_kits_settings(kit, monkeypatch):
     import jupyterlab.labapp
+
     seen = []
     monkeypatch.setenv("JUPYTER_CONFIG_PATH", "mine")
     monkeypatch.setattr(jupyterlab.labapp, "main", seen.extend)
@@ -66,7 +67,9 @@ def test_open_starts_jupyterlab_for_this_computer_alone_with_the_kits_settings(k
     options.notebooks = kit.choose_labs([options.lab], kit.find_labs())
     kit.perform(options)
     assert "--ServerApp.ip=127.0.0.1" in seen and f"--ServerApp.root_dir={ROOT}" in seen
-    assert not [option for option in seen if "token" in option.lower() or "password" in option.lower()], "the server makes a token of its own"
+    assert not [option for option in seen if "token" in option.lower() or "password" in option.lower()], (
+        "the server makes a token of its own"
+    )
     folder, others = kit.os.environ["JUPYTER_CONFIG_PATH"].split(kit.os.pathsep)
     settings = json.loads((Path(folder) / "labconfig" / "default_setting_overrides.json").read_text(encoding="utf-8"))
     assert others == "mine" and settings["@jupyter-widgets/jupyterlab-manager:plugin"] == {"saveState": True}
@@ -75,6 +78,7 @@ def test_open_starts_jupyterlab_for_this_computer_alone_with_the_kits_settings(k
 def test_student_and_publish_reach_their_modules(kit, monkeypatch, tmp_path):
     from cli import publish as publishing
     from cli import student as handout
+
     monkeypatch.setenv("JUPYTER_PREFER_ENV_PATH", "1")
     monkeypatch.setattr(handout, "hand_out", lambda *arguments: arguments)
     monkeypatch.setattr(publishing, "publish", lambda *arguments: arguments)
@@ -87,12 +91,18 @@ def test_student_and_publish_reach_their_modules(kit, monkeypatch, tmp_path):
 
 def test_site_reaches_its_module(kit, monkeypatch, tmp_path):
     import cli.site
+
     monkeypatch.setenv("JUPYTER_PREFER_ENV_PATH", "1")
     monkeypatch.setattr(cli.site, "site", lambda *arguments: arguments)
     monkeypatch.chdir(tmp_path)
     assert kit.perform(kit.parse(["site"])) == (ROOT, ROOT / "build", ROOT / "build" / "site", False)
     here = tmp_path.resolve()
-    assert kit.perform(kit.parse(["site", "--from", "run", "--out", "pages", "--pictures"])) == (ROOT, here / "run", here / "pages", True)
+    assert kit.perform(kit.parse(["site", "--from", "run", "--out", "pages", "--pictures"])) == (
+        ROOT,
+        here / "run",
+        here / "pages",
+        True,
+    )
 
 
 def test_a_wrong_command_is_refused(kit):
@@ -101,9 +111,17 @@ def test_a_wrong_command_is_refused(kit):
     assert stopped.value.code == 2
 
 
-@pytest.mark.parametrize("names, files", [
-    ([], ["01_first.ipynb", "02_later.ipynb"]), (["2", "1"], ["02_later.ipynb", "01_first.ipynb"]),
-    (["01", "1"], ["01_first.ipynb"]), (["rag"], ["rag.ipynb"]), (["extras", "rag"], ["rag.ipynb"]), (["02_later"], ["02_later.ipynb"])])
+@pytest.mark.parametrize(
+    "names, files",
+    [
+        ([], ["01_first.ipynb", "02_later.ipynb"]),
+        (["2", "1"], ["02_later.ipynb", "01_first.ipynb"]),
+        (["01", "1"], ["01_first.ipynb"]),
+        (["rag"], ["rag.ipynb"]),
+        (["extras", "rag"], ["rag.ipynb"]),
+        (["02_later"], ["02_later.ipynb"]),
+    ],
+)
 def test_labs_by_number_and_name(kit, labs, names, files):
     assert [path.name for path in kit.choose_labs(names, kit.find_labs(labs))] == files
 
@@ -138,6 +156,7 @@ def environment(kit, tmp_path, monkeypatch):
         if isinstance(fake.status, type):
             raise fake.status
         return SimpleNamespace(returncode=fake.status)
+
     monkeypatch.setattr(kit.subprocess, "run", run)
     monkeypatch.setattr(fake, "version", lambda: "3.12" if fake.folder.exists() else None)
     return fake
@@ -188,8 +207,9 @@ def test_an_unsuitable_python_looks_for_another(kit, monkeypatch):
     monkeypatch.setattr(kit.sys, "version_info", (3, 14, 0))
     monkeypatch.setattr(kit.shutil, "which", lambda name: f"/there/{name}" if name != "python3.11" else None)
     starts = {"/there/python3.12": 0}
-    monkeypatch.setattr(kit.subprocess, "run",
-                        lambda command, **_: SimpleNamespace(returncode=starts.get(command[0], 127)))
+    monkeypatch.setattr(
+        kit.subprocess, "run", lambda command, **_: SimpleNamespace(returncode=starts.get(command[0], 127))
+    )
     assert kit.find_python() == "/there/python3.12", "python3.13 is on the path but does not start"
     starts.clear()
     with pytest.raises(kit.KitError, match="3.11, 3.12 or 3.13"):
@@ -214,9 +234,11 @@ def write_lab(folder, name, sources):
 def built(tmp_path_factory):
     """Two labs executed for real, the second with a failing cell: (exit status, output folder, lab folder)."""
     root = tmp_path_factory.mktemp("project")
-    paths = [write_lab(root / "labs", "01_good.ipynb", GOOD),
-             write_lab(root / "labs", "02_bad.ipynb", ["print('before')", "def f():\n    1 / 0\nf()", "print(2)"]),
-             write_lab(root / "labs", "03_never.ipynb", ["1"])]
+    paths = [
+        write_lab(root / "labs", "01_good.ipynb", GOOD),
+        write_lab(root / "labs", "02_bad.ipynb", ["print('before')", "def f():\n    1 / 0\nf()", "print(2)"]),
+        write_lab(root / "labs", "03_never.ipynb", ["1"]),
+    ]
     patch = pytest.MonkeyPatch()
     patch.delenv("LAB_MODEL", raising=False)
     patch.delenv("LAB_DATA", raising=False)
@@ -274,6 +296,7 @@ def test_a_failure_shows_source_and_error(tmp_path, capsys):
 def test_an_interruption_keeps_the_pages(tmp_path, monkeypatch, capsys):
     def stop(*arguments):
         raise KeyboardInterrupt
+
     monkeypatch.setattr(running, "execute", stop)
     path = write_lab(tmp_path, "01_long.ipynb", GOOD)
     assert running.run_lab(path, tmp_path, "pocket") == 130
@@ -287,16 +310,24 @@ def test_a_wrong_profile_is_an_error_before_anything_runs(tmp_path, capsys):
 
 def test_a_widget_is_replaced_by_what_it_showed():
     figure = {"output_type": "display_data", "data": {"image/png": "AAAA"}, "metadata": {}}
-    state = {"box": {"_model_name": "VBoxModel", "children": ["IPY_MODEL_slider", "IPY_MODEL_choice", "IPY_MODEL_out", "IPY_MODEL_mute"]},
-             "mute": {"_model_name": "FloatSliderModel", "readout": False, "value": 0.12345},
-             "slider": {"_model_name": "FloatSliderModel", "description": "top <p>", "value": 0.7},
-             "choice": {"_model_name": "DropdownModel", "description": "how", "_options_labels": "ab", "index": 1},
-             "out": {"_model_name": "OutputModel", "outputs": [figure]}}
+    state = {
+        "box": {
+            "_model_name": "VBoxModel",
+            "children": ["IPY_MODEL_slider", "IPY_MODEL_choice", "IPY_MODEL_out", "IPY_MODEL_mute"],
+        },
+        "mute": {"_model_name": "FloatSliderModel", "readout": False, "value": 0.12345},
+        "slider": {"_model_name": "FloatSliderModel", "description": "top <p>", "value": 0.7},
+        "choice": {"_model_name": "DropdownModel", "description": "how", "_options_labels": "ab", "index": 1},
+        "out": {"_model_name": "OutputModel", "outputs": [figure]},
+    }
     views = [new_output("display_data", {VIEW: {"model_id": name}}) for name in ("box", "closed")]
     cell = new_code_cell("show()", outputs=[*views, new_output("display_data", {})])
     notebook = new_notebook(cells=[cell])
-    notebook.metadata.widgets = {"application/vnd.jupyter.widget-state+json": {
-        "state": {name: {"state": model} for name, model in state.items()}}}
+    notebook.metadata.widgets = {
+        "application/vnd.jupyter.widget-state+json": {
+            "state": {name: {"state": model} for name, model in state.items()}
+        }
+    }
     shown = still(notebook)
     texts = [output.data.get("text/html") for output in shown.cells[0].outputs]
     assert texts == ["<div>top &lt;p&gt; <b>0.7</b></div>", "<div>how <b>b</b></div>", None]
@@ -305,24 +336,35 @@ def test_a_widget_is_replaced_by_what_it_showed():
 
 
 def test_a_widgets_picture_is_shown_and_written(tmp_path):
-    widget = {"state": {"_model_name": "ImageModel", "format": "png"}, "buffers": [{"path": ["value"], "encoding": "base64", "data": "AAAA"}]}
+    widget = {
+        "state": {"_model_name": "ImageModel", "format": "png"},
+        "buffers": [{"path": ["value"], "encoding": "base64", "data": "AAAA"}],
+    }
     cell = new_code_cell("show()", outputs=[new_output("display_data", {VIEW: {"model_id": "picture"}})])
     notebook = new_notebook(cells=[cell])
-    notebook.metadata.widgets = {STATE: {"state": {"picture": widget, "empty": {"state": {"_model_name": "ImageModel"}}}}}
+    notebook.metadata.widgets = {
+        STATE: {"state": {"picture": widget, "empty": {"state": {"_model_name": "ImageModel"}}}}
+    }
     assert [output.data for output in still(notebook).cells[0].outputs] == [{"image/png": "AAAA"}]
-    assert write_figures(notebook, tmp_path, "lab") == ["lab-cell01-1.png"] and (tmp_path / "lab-cell01-1.png").read_bytes() == b"\0\0\0"
+    assert (
+        write_figures(notebook, tmp_path, "lab") == ["lab-cell01-1.png"]
+        and (tmp_path / "lab-cell01-1.png").read_bytes() == b"\0\0\0"
+    )
     cell.outputs[0].data[VIEW]["model_id"] = "empty"
     assert still(notebook).cells[0].outputs == []
 
 
 def test_the_texts_of_a_progress_bar_stay_on_one_line():
-    state = {"bar": {"_model_name": "HBoxModel", "children": ["IPY_MODEL_before", "IPY_MODEL_progress", "IPY_MODEL_after"]},
-             "before": {"_model_name": "HTMLModel", "value": "generating: 100%"}, "after": {"_model_name": "HTMLModel", "value": "8/8"},
-             "progress": {"_model_name": "FloatProgressModel", "bar_style": "success", "value": 8.0}}
+    state = {
+        "bar": {"_model_name": "HBoxModel", "children": ["IPY_MODEL_before", "IPY_MODEL_progress", "IPY_MODEL_after"]},
+        "before": {"_model_name": "HTMLModel", "value": "generating: 100%"},
+        "after": {"_model_name": "HTMLModel", "value": "8/8"},
+        "progress": {"_model_name": "FloatProgressModel", "bar_style": "success", "value": 8.0},
+    }
     cell = new_code_cell("show()", outputs=[new_output("display_data", {VIEW: {"model_id": "bar"}})])
     notebook = new_notebook(cells=[cell])
     notebook.metadata.widgets = {STATE: {"state": {name: {"state": model} for name, model in state.items()}}}
-    shown, = still(notebook).cells[0].outputs
+    (shown,) = still(notebook).cells[0].outputs
     assert shown.data["text/html"] == '<div style="display: flex"><div>generating: 100%</div><div>8/8</div></div>'
 
 
@@ -340,8 +382,10 @@ def test_an_empty_index_is_a_page():
 def test_packages_against_what_was_tested():
     required = {"torch": ">=2.6,<3", "datasets": ">=4", "trl": ">=1"}
     tested = {"torch": "==2.13.0", "datasets": "==5.2.0", "trl": "==1.16.0", "numpy": "==2.4.6", "appnope": "==1.0.0"}
-    rows = {row.name: row for row in doctor.package_rows(
-        required, tested, {"torch": "2.13.0+cpu", "datasets": "4.9.0", "numpy": "2.4.6"})}
+    rows = {
+        row.name: row
+        for row in doctor.package_rows(required, tested, {"torch": "2.13.0+cpu", "datasets": "4.9.0", "numpy": "2.4.6"})
+    }
     assert not rows["torch"].remedy, "a local build is the tested version"
     assert rows["datasets"].remedy and "4.9.0 (tested with 5.2.0)" in rows["datasets"].found
     assert rows["trl"].remedy and rows["trl"].found.startswith("missing")
@@ -379,7 +423,11 @@ def test_the_doctor_names_a_wrong_setting(monkeypatch):
 
 
 def test_every_requirement_is_bounded_explained_and_pinned_within_its_bounds():
-    lines = [line for line in (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
+    lines = [
+        line
+        for line in (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+        if not line.startswith("#")
+    ]
     assert all("#" in line and "<" in line.split("#")[0] for line in lines)
     tested = doctor.listed(ROOT / "constraints.txt")
     for name, bounds in doctor.listed(ROOT / "requirements.txt").items():

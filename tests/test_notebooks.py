@@ -28,14 +28,20 @@ def cells_of(lab):
 
 def headings(cell):
     """(level, text) of each heading of a cell; code within the prose has none."""
-    prose = re.sub(r"^```.*?^```", "", cell.source, flags=re.DOTALL | re.MULTILINE) if cell.cell_type == "markdown" else ""
+    prose = (
+        re.sub(r"^```.*?^```", "", cell.source, flags=re.DOTALL | re.MULTILINE) if cell.cell_type == "markdown" else ""
+    )
     return [(len(marks), text.strip()) for marks, text in re.findall(r"^(#{1,6}) (.+)$", prose, re.MULTILINE)]
 
 
 def exercises(lab):
     """(index of the check's cell, name of the exercise, name of the function) of each exercise."""
-    return [(index, *match) for index, cell in enumerate(cells_of(lab)) if cell.cell_type == "code"
-            for match in CALL.findall(cell.source)]
+    return [
+        (index, *match)
+        for index, cell in enumerate(cells_of(lab))
+        if cell.cell_type == "code"
+        for match in CALL.findall(cell.source)
+    ]
 
 
 def neighbour(cells, index, kind, step):
@@ -48,7 +54,7 @@ def neighbour(cells, index, kind, step):
 def defined(source):
     """The names that a piece of code defines."""
     names = {}
-    exec(compile(source, "exercise", "exec"), names)    # noqa: S102 - the labs' own code
+    exec(compile(source, "exercise", "exec"), names)  # noqa: S102 - the labs' own code
     return names
 
 
@@ -59,7 +65,11 @@ def test_there_are_labs():
 @in_every_lab
 def test_trainings_are_kept_in_one_folder_wherever_the_lab_was_started(lab):
     assert RUNS == ROOT / "labs" / "runs"
-    assert not [cell.source for cell in cells_of(lab) if cell.cell_type == "code" and re.search(r"""["'](\./)?runs\b""", cell.source)]
+    assert not [
+        cell.source
+        for cell in cells_of(lab)
+        if cell.cell_type == "code" and re.search(r"""["'](\./)?runs\b""", cell.source)
+    ]
 
 
 @in_every_lab
@@ -82,8 +92,8 @@ def test_the_title_comes_first_and_opens_in_colab(lab):
 @in_every_lab
 def test_the_sections_have_the_fixed_order(lab):
     sections = [text for cell in cells_of(lab) for level, text in headings(cell) if level == 2]
-    numbered = sections[len(FIRST):-len(LAST)]
-    assert sections[:len(FIRST)] == FIRST and sections[-len(LAST):] == LAST and numbered
+    numbered = sections[len(FIRST) : -len(LAST)]
+    assert sections[: len(FIRST)] == FIRST and sections[-len(LAST) :] == LAST and numbered
     assert [text.split(" ")[0] for text in numbered] == [f"{number}." for number in range(1, len(numbered) + 1)]
 
 

@@ -34,7 +34,10 @@ def test_a_bar_over_items_counts_them():
 
 def test_a_bar_that_is_gone_leaves_no_view_of_nothing_in_a_notebook():
     """A saved view of a closed widget would be "Error displaying widget" when the notebook is opened again."""
-    sources = ["from helpers.progress import progress\nprint(sum(progress(range(3))))", "print(sum(progress(range(3), leave=True)))"]
+    sources = [
+        "from helpers.progress import progress\nprint(sum(progress(range(3))))",
+        "print(sum(progress(range(3), leave=True)))",
+    ]
     notebook = new_notebook(cells=[new_code_cell(source) for source in sources])
     NotebookClient(notebook, kernel_manager_class=ThisPython, config=ENCRYPTED).execute()
     gone, left = ([VIEW in output.get("data", {}) for output in cell.outputs] for cell in notebook.cells)
@@ -51,7 +54,10 @@ class Clock:
         return self.now
 
 
-@given(steps=st.lists(st.floats(0, 10), min_size=1, max_size=60), costs=st.lists(st.floats(0, 10), min_size=60, max_size=60))
+@given(
+    steps=st.lists(st.floats(0, 10), min_size=1, max_size=60),
+    costs=st.lists(st.floats(0, 10), min_size=60, max_size=60),
+)
 def test_a_listener_takes_a_small_share_of_the_time_and_hears_the_newest(steps, costs):
     clock, heard, spent, at_most = Clock(), [], [0.0], max(costs)
 
@@ -59,11 +65,12 @@ def test_a_listener_takes_a_small_share_of_the_time_and_hears_the_newest(steps, 
         heard.append(number)
         spent.append(costs[number])
         clock.now += costs[number]
+
     sparing = Sparing(listen, clock)
     for number, seconds in enumerate(steps):
         clock.now += seconds
         sparing(number)
-        assert sum(spent) <= SHARE * clock.now + at_most + 1e-6       # of the last call the time has yet to come
+        assert sum(spent) <= SHARE * clock.now + at_most + 1e-6  # of the last call the time has yet to come
     sparing.finish()
     sparing.finish()
     assert heard == sorted(set(heard)) and heard[0] == 0 and heard[-1] == len(steps) - 1

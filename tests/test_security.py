@@ -1,4 +1,6 @@
-"""Notebooks are trusted, their data is not: real attacks by files, models, adapters, outputs and names, each refused or rendered harmless."""
+"""Notebooks are trusted, their data is not: real attacks by files, models, adapters, outputs and names, each refused or
+rendered harmless.
+"""
 
 import ast
 import csv
@@ -30,7 +32,7 @@ from helpers.training.model_cards import model_card
 from helpers.training.trainer import TrainingError, load_adapter, load_run
 from helpers.visualization.plots import plot_intervals
 from helpers.visualization.widgets import png
-from tests.training_cases import tiny_run, tiny_settings
+from tests.training.training_cases import tiny_run, tiny_settings
 
 ROOT = Path(__file__).resolve().parent.parent
 SCRIPT = "<script>alert('x')</script>"
@@ -94,14 +96,24 @@ def test_a_pickle_that_calls_itself_safetensors_is_refused(folder, bomb):
     assert not bomb[1].exists()
 
 
-@pytest.mark.parametrize("file, key, kind", [("config.json", "AutoModelForSeq2SeqLM", "t5"), ("config.json", "AutoConfig", "evil"),
-                                             ("tokenizer_config.json", "AutoTokenizer", "t5")])
+@pytest.mark.parametrize(
+    "file, key, kind",
+    [
+        ("config.json", "AutoModelForSeq2SeqLM", "t5"),
+        ("config.json", "AutoConfig", "evil"),
+        ("tokenizer_config.json", "AutoTokenizer", "t5"),
+    ],
+)
 def test_code_in_a_model_folder_never_runs(folder, tmp_path, file, key, kind):
     mark = tmp_path / "went-off"
     (folder / "evil.py").write_text(f"open({str(mark)!r}, 'w')\nclass Evil: pass\n", encoding="utf-8")
     config = json.loads((folder / file).read_text(encoding="utf-8"))
     name = ["evil.Evil", None] if "Tokenizer" in key else "evil.Evil"
-    changed = config | {"auto_map": {key: name}} | ({"model_type": kind} if file == "config.json" else {"tokenizer_class": "Evil"})
+    changed = (
+        config
+        | {"auto_map": {key: name}}
+        | ({"model_type": kind} if file == "config.json" else {"tokenizer_class": "Evil"})
+    )
     (folder / file).write_text(json.dumps(changed), encoding="utf-8")
     try:
         load(folder)
@@ -126,7 +138,9 @@ def test_an_adapter_or_a_run_in_pickles_is_refused(tiny_model, tiny_tokenizer, t
     weights = run.folder / ("adapter_model.safetensors" if kind == "lora" else "model.safetensors")
     pickled = run.folder / ("adapter_model.bin" if kind == "lora" else "pytorch_model.bin")
     pickled.write_bytes(content)
-    assert load_run(run.folder, tiny_model, tiny_settings()).loaded and not mark.exists(), "beside safetensors it is ignored"
+    assert load_run(run.folder, tiny_model, tiny_settings()).loaded and not mark.exists(), (
+        "beside safetensors it is ignored"
+    )
     weights.unlink()
     with pytest.raises(error, match=r"has no (adapter_model\.)?safetensors"):
         load_run(run.folder, tiny_model, tiny_settings())
@@ -139,12 +153,21 @@ def test_the_kits_own_code_unpickles_nothing_and_evaluates_nothing():
     for path in [ROOT / "kit.py", *ROOT.glob("helpers/*.py"), *ROOT.glob("pocket/*.py")]:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.Import | ast.ImportFrom):
-                names = {alias.name.split(".")[0] for alias in node.names} | {(getattr(node, "module", "") or "").split(".")[0]}
+                names = {alias.name.split(".")[0] for alias in node.names} | {
+                    (getattr(node, "module", "") or "").split(".")[0]
+                }
                 found += [f"{path.name}:{node.lineno} {name}" for name in names & forbidden]
             if not isinstance(node, ast.Call):
                 continue
-            called, given = ast.unparse(node.func), {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords}
-            unsafe = called in ("eval", "exec", "os.system") or given.get("shell") == "True" or given.get("trust_remote_code") == "True"
+            called, given = (
+                ast.unparse(node.func),
+                {keyword.arg: ast.unparse(keyword.value) for keyword in node.keywords},
+            )
+            unsafe = (
+                called in ("eval", "exec", "os.system")
+                or given.get("shell") == "True"
+                or given.get("trust_remote_code") == "True"
+            )
             if unsafe or called == "torch.load" and given.get("weights_only") != "True":
                 found.append(f"{path.name}:{node.lineno} {called}")
     assert found == []
@@ -161,26 +184,45 @@ class Page(HTMLParser):
     def handle_starttag(self, tag, attrs):
         self.tags.append(tag)
         named = dict(attrs)
-        if tag in ("script", "iframe", "object", "embed", "form", "base", "link", "svg", "video") or named.get("http-equiv", "").lower() == "refresh":
+        if (
+            tag in ("script", "iframe", "object", "embed", "form", "base", "link", "svg", "video")
+            or named.get("http-equiv", "").lower() == "refresh"
+        ):
             self.active.append(tag)
         self.active += [f"{tag} {name}" for name in named if name.startswith("on") or name == "srcdoc"]
-        self.active += [f"{tag} {name}={value}" for name, value in attrs if name in ("src", "href") and (value or "").strip().lower().startswith(
-            ("javascript:", "vbscript:", "data:text", "http:", "//"))]
+        self.active += [
+            f"{tag} {name}={value}"
+            for name, value in attrs
+            if name in ("src", "href")
+            and (value or "").strip().lower().startswith(("javascript:", "vbscript:", "data:text", "http:", "//"))
+        ]
 
 
 HTML_ATTACKS = [
-    SCRIPT, "<img src=x onerror=alert(1)>", "<img src='http://example.org/pixel.png'>", "<iframe srcdoc='<script>alert(1)</script>'></iframe>",
-    "<a href='javascript:alert(1)'>x</a>", "<svg onload=alert(1)><script>alert(1)</script></svg>", "<div onclick='alert(1)'>x</div>",
-    "<meta http-equiv='refresh' content='0;url=http://example.org'>", "<form action='http://example.org'><input name=a></form>",
-    "<link rel=stylesheet href='//example.org/x.css'>", "<base href='http://example.org/'>", "<<script>script>alert(1)<</script>/script>",
-    "<math><mtext></form><form><mglyph><style></math><img src onerror=alert(1)>"]
+    SCRIPT,
+    "<img src=x onerror=alert(1)>",
+    "<img src='http://example.org/pixel.png'>",
+    "<iframe srcdoc='<script>alert(1)</script>'></iframe>",
+    "<a href='javascript:alert(1)'>x</a>",
+    "<svg onload=alert(1)><script>alert(1)</script></svg>",
+    "<div onclick='alert(1)'>x</div>",
+    "<meta http-equiv='refresh' content='0;url=http://example.org'>",
+    "<form action='http://example.org'><input name=a></form>",
+    "<link rel=stylesheet href='//example.org/x.css'>",
+    "<base href='http://example.org/'>",
+    "<<script>script>alert(1)<</script>/script>",
+    "<math><mtext></form><form><mglyph><style></math><img src onerror=alert(1)>",
+]
 OUTPUTS = [new_output("display_data", {"text/html": attack}) for attack in HTML_ATTACKS] + [
-    new_output("display_data", {"text/markdown": SCRIPT}), new_output("display_data", {"text/latex": f"${SCRIPT}$"}),
-    new_output("display_data", {"application/javascript": "alert(1)"}), new_output("display_data", {"text/plain": SCRIPT}),
+    new_output("display_data", {"text/markdown": SCRIPT}),
+    new_output("display_data", {"text/latex": f"${SCRIPT}$"}),
+    new_output("display_data", {"application/javascript": "alert(1)"}),
+    new_output("display_data", {"text/plain": SCRIPT}),
     new_output("display_data", {"image/svg+xml": f"<svg xmlns='http://www.w3.org/2000/svg'>{SCRIPT}</svg>"}),
     new_output("display_data", {"image/png": f'AAAA"><img src=x onerror=alert(1)>{SCRIPT}'}),
     new_output("stream", text=f"{SCRIPT}<img src=x onerror=alert(1)>"),
-    new_output("error", ename=SCRIPT, evalue=SCRIPT, traceback=[f"File '<img src=x onerror=alert(1)>.csv' {SCRIPT}"])]
+    new_output("error", ename=SCRIPT, evalue=SCRIPT, traceback=[f"File '<img src=x onerror=alert(1)>.csv' {SCRIPT}"]),
+]
 
 
 @pytest.mark.parametrize("output", OUTPUTS, ids=lambda output: str(output.get("data", output.output_type))[:40])
@@ -192,8 +234,12 @@ def test_no_output_of_a_notebook_acts_in_its_page(output, tmp_path):
 
 
 def test_no_widget_acts_in_its_page(tmp_path):
-    notebook = new_notebook(cells=[new_code_cell("show()", outputs=[new_output("display_data", {VIEW: {"model_id": "box"}})])])
-    notebook.metadata.widgets = {STATE: {"state": {"box": {"state": {"_model_name": "HTMLModel", "value": HTML_ATTACKS[1] + SCRIPT}}}}}
+    notebook = new_notebook(
+        cells=[new_code_cell("show()", outputs=[new_output("display_data", {VIEW: {"model_id": "box"}})])]
+    )
+    notebook.metadata.widgets = {
+        STATE: {"state": {"box": {"state": {"_model_name": "HTMLModel", "value": HTML_ATTACKS[1] + SCRIPT}}}}
+    }
     write_page(notebook, tmp_path / "page.html", tmp_path)
     assert Page((tmp_path / "page.html").read_text(encoding="utf-8")).active == []
 
@@ -201,12 +247,23 @@ def test_no_widget_acts_in_its_page(tmp_path):
 def test_what_the_kit_shows_survives_the_cleaning(tmp_path):
     shown = [table(("a", "b"), [("x < y", 1)], title="Numbers"), texts(prompt="Hello"), tokens(["▁a", "\n"], [5, 6])]
     cells = [new_code_cell("show()", outputs=[new_output("display_data", {"text/html": page.data})]) for page in shown]
-    cells.append(new_code_cell("draw()", outputs=[new_output("display_data", {"image/png": "iVBORw0KGgo=", "text/plain": "figure"})]))
+    cells.append(
+        new_code_cell(
+            "draw()", outputs=[new_output("display_data", {"image/png": "iVBORw0KGgo=", "text/plain": "figure"})]
+        )
+    )
     write_page(new_notebook(cells=cells), tmp_path / "page.html", tmp_path)
     page = (tmp_path / "page.html").read_text(encoding="utf-8")
     tags = Page(page).tags
     assert tags.count("table") == 2 and tags.count("td") == 4 and "x &lt; y" in page and "<b>Numbers</b>" in page
-    for style in ("white-space: pre-wrap", "border-collapse: collapse", "display: inline-block", "background-color: #0072b222", "opacity: .6", "vertical-align: top"):
+    for style in (
+        "white-space: pre-wrap",
+        "border-collapse: collapse",
+        "display: inline-block",
+        "background-color: #0072b222",
+        "opacity: .6",
+        "vertical-align: top",
+    ):
         assert style in page.replace(":", ": ").replace(":  ", ": "), style
     assert 'src="data:image/png;base64,iVBORw0KGgo="' in page
 
@@ -218,29 +275,44 @@ def poisoned(tmp_path):
     with path.open("w", encoding="utf-8", newline="") as file:
         rows = csv.writer(file)
         rows.writerow(("id", "dialogue", "summary", "topic"))
-        rows.writerows((f"{number}{SCRIPT}", f"#Person1#: {FORMULA} {SCRIPT} {number}", FORMULA, "$\\evil$ and $") for number in range(20))
+        rows.writerows(
+            (f"{number}{SCRIPT}", f"#Person1#: {FORMULA} {SCRIPT} {number}", FORMULA, "$\\evil$ and $")
+            for number in range(20)
+        )
     return path
 
 
 def test_a_cell_with_code_or_a_formula_is_shown_as_it_stands(poisoned, tmp_path):
     (row, *_) = load_dialogues(load_settings("pocket", data=str(poisoned)))["test"]
     assert row["summary"] == FORMULA and SCRIPT in row["dialogue"], "data is not changed in silence"
-    for shown in (table(row.keys(), [row.values()], title=str(poisoned)), texts(SCRIPT, **{key: row[key] for key in ("id", "dialogue", "summary")}),
-                  tokens([row["dialogue"]])):
+    for shown in (
+        table(row.keys(), [row.values()], title=str(poisoned)),
+        texts(SCRIPT, **{key: row[key] for key in ("id", "dialogue", "summary")}),
+        tokens([row["dialogue"]]),
+    ):
         assert Page(shown.data).active == [] and not {"a", "img", "script"} & set(Page(shown.data).tags)
         assert "&lt;script&gt;" in shown.data
 
 
 def test_the_report_about_a_file_of_code_shows_it_and_obeys_none_of_it(poisoned):
     report = inspect_dialogues(poisoned, load_settings("pocket"), show_progress=False)
-    assert not report.errors and {"HTML", "formula"} <= {word for finding in report.warnings for word in finding.what.split()}
+    assert not report.errors and {"HTML", "formula"} <= {
+        word for finding in report.warnings for word in finding.what.split()
+    }
     page = Page(report.show().data)
     assert page.active == [] and not {"a", "img", "script"} & set(page.tags) and "&lt;script&gt;" in report.show().data
 
 
 @pytest.mark.parametrize("value", ["\x1b[2J\x1b]0;title\x07", "\u202etxt.exe", "a\rb", "\x9b31m"])
 def test_the_report_gives_the_terminal_no_orders(tmp_path, value):
-    rows = [{"dialogue": f"#Person1#: {number} {value}\n#Person2#: yes", "summary": "" if number else value, f"column {value}": number} for number in range(12)]
+    rows = [
+        {
+            "dialogue": f"#Person1#: {number} {value}\n#Person2#: yes",
+            "summary": "" if number else value,
+            f"column {value}": number,
+        }
+        for number in range(12)
+    ]
     (tmp_path / "data.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
     report = inspect_dialogues(tmp_path / "data.jsonl", load_settings("pocket"), show_progress=False)
     assert report.errors and all(letter.isprintable() for line in str(report).splitlines() for letter in line)
@@ -252,17 +324,45 @@ def finished(tiny_model, tiny_tokenizer, tmp_path_factory):
     return tiny_run(tiny_model, tiny_tokenizer, tmp_path_factory.mktemp("runs"), "lora", steps=1, evaluations=1)
 
 
-@pytest.mark.parametrize("attack", ["x\nlicense: mit", "x\n---\n# Owned", "x: !!python/object/apply:os.system [id]", "{{ 7*7 }}", "&a *a", "x # y", "- x", "'\"", "\x00x", SCRIPT,
-                                    "[x](javascript:alert(1))", "```\n" + SCRIPT, "| x |"])
+@pytest.mark.parametrize(
+    "attack",
+    [
+        "x\nlicense: mit",
+        "x\n---\n# Owned",
+        "x: !!python/object/apply:os.system [id]",
+        "{{ 7*7 }}",
+        "&a *a",
+        "x # y",
+        "- x",
+        "'\"",
+        "\x00x",
+        SCRIPT,
+        "[x](javascript:alert(1))",
+        "```\n" + SCRIPT,
+        "| x |",
+    ],
+)
 @pytest.mark.parametrize("field", ["name", "data", "model"])
 def test_no_name_writes_its_own_metadata_or_code_into_a_model_card(finished, tiny_tokenizer, attack, field):
     rows = [{"dialogue": "#Person1#: Hi.", "summary": SCRIPT, "summaries": [SCRIPT]}]
     data = {split: Dataset.from_list(rows) for split in ("train", "validation", "test")}
     path = "/" + attack.replace("/", "")
     settings = replace(tiny_settings(), **({field: path if os.name != "nt" else attack} if field != "name" else {}))
-    text = str(model_card(finished.record, settings, data, tiny_tokenizer, {"ROUGE-1": ([0.1, 0.2], [0.2, 0.4])}, attack if field == "name" else "mine"))
+    text = str(
+        model_card(
+            finished.record,
+            settings,
+            data,
+            tiny_tokenizer,
+            {"ROUGE-1": ([0.1, 0.2], [0.2, 0.4])},
+            attack if field == "name" else "mine",
+        )
+    )
     block, body = yaml.safe_load(text.split("---\n")[1]), text.split("\n---\n", 1)[1]
-    assert sorted(block) == ["base_model", "library_name", "license", "model-index", "pipeline_tag", "tags"] and block["license"] == "unknown"
+    assert (
+        sorted(block) == ["base_model", "library_name", "license", "model-index", "pipeline_tag", "tags"]
+        and block["license"] == "unknown"
+    )
     assert isinstance(block["base_model"], str) and isinstance(block["model-index"][0]["name"], str)
     fences = [line for line in body.splitlines() if line.lstrip().startswith("```")]
     assert fences == ["```python", "```"] and "Owned" not in [line.strip("# ") for line in body.splitlines()]
@@ -276,8 +376,12 @@ def test_an_exported_adapter_in_pickles_is_refused(tiny_model, tmp_path, bomb, n
     content, mark = bomb
     (tmp_path / "adapter").mkdir()
     (tmp_path / "adapter" / name).write_bytes(content)
-    (tmp_path / "adapter" / "adapter_config.json").write_text('{"peft_type": "LORA", "base_model_name_or_path": "x", "target_modules": ["q"]}', encoding="utf-8")
-    with pytest.raises(TrainingError, match=r"has no adapter_model\.safetensors; weights in another format are not read"):
+    (tmp_path / "adapter" / "adapter_config.json").write_text(
+        '{"peft_type": "LORA", "base_model_name_or_path": "x", "target_modules": ["q"]}', encoding="utf-8"
+    )
+    with pytest.raises(
+        TrainingError, match=r"has no adapter_model\.safetensors; weights in another format are not read"
+    ):
         load_adapter(tmp_path / "adapter", tiny_model)
     (tmp_path / "adapter" / "adapter_model.safetensors").write_bytes(content)
     with pytest.raises(TrainingError, match="or is damaged"):
@@ -301,14 +405,35 @@ def test_a_message_gives_the_terminal_no_orders():
     assert running.plain("\x1b[31mred\x1b[0m \x1b]0;title\x07 \x9b2J\ttab\nend") == "red ]0;title 2J\ttab\nend"
 
 
-@pytest.mark.parametrize("name", ["javascript:alert(1)//", "../../x", "<script>alert(1)</script>", '"><img src=x onerror=alert(1)>', "//example.org/x"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "javascript:alert(1)//",
+        "../../x",
+        "<script>alert(1)</script>",
+        '"><img src=x onerror=alert(1)>',
+        "//example.org/x",
+    ],
+)
 def test_no_name_acts_or_leads_elsewhere_in_the_index(name):
-    result = {"name": name, "title": SCRIPT, "profile": SCRIPT, "status": SCRIPT, "cells": SCRIPT, "cells_run": SCRIPT, "seconds": 1.0,
-              "finished": SCRIPT, "claims": [{"claim": SCRIPT, "value": SCRIPT, "holds": True}], "figures": [name]}
+    result = {
+        "name": name,
+        "title": SCRIPT,
+        "profile": SCRIPT,
+        "status": SCRIPT,
+        "cells": SCRIPT,
+        "cells_run": SCRIPT,
+        "seconds": 1.0,
+        "finished": SCRIPT,
+        "claims": [{"claim": SCRIPT, "value": SCRIPT, "holds": True}],
+        "figures": [name],
+    }
     page = index_page([result], {SCRIPT: SCRIPT})
     links = [value for piece in page.split('href="')[1:] if (value := piece.partition('"')[0])]
     assert Page(page).active == [] and len(links) == 3
-    assert all(":" not in link and "//" not in link and ".." not in link.split("/") and link.count("/") <= 1 for link in links)
+    assert all(
+        ":" not in link and "//" not in link and ".." not in link.split("/") and link.count("/") <= 1 for link in links
+    )
     assert "Content-Security-Policy" in page.partition("<style")[0]
 
 

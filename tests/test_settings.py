@@ -23,6 +23,7 @@ def clean_environment(monkeypatch):
 def no_network(monkeypatch):
     def refuse(*args, **kwargs):
         raise AssertionError(f"the network was used: {args}")
+
     monkeypatch.setattr(socket.socket, "connect", refuse)
     monkeypatch.setattr(socket, "getaddrinfo", refuse)
 
@@ -71,6 +72,7 @@ def test_with_a_gpu_the_hub_decides(monkeypatch, reachable, profile):
 def test_hub_that_does_not_answer_is_unreachable(monkeypatch):
     def refuse(*args, **kwargs):
         raise OSError("no route")
+
     monkeypatch.setattr(hardware.hub, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(hardware.urllib.request, "urlopen", refuse)
     assert not hardware.hub_is_reachable()
@@ -96,7 +98,7 @@ def test_own_model_and_data(monkeypatch, model_folder, field, variable):
     settings = load_settings("base")
     assert getattr(settings, field) == str(model_folder) and getattr(settings, f"{field}_revision") is None
     assert not settings.is_reference
-    monkeypatch.setenv(variable, "/nowhere")        # an argument wins, so this is not even looked at
+    monkeypatch.setenv(variable, "/nowhere")  # an argument wins, so this is not even looked at
     assert getattr(load_settings("base", **{field: model_folder}), field) == str(model_folder)
     with pytest.raises(SettingsError, match=f"{variable}: '.*nowhere' does not exist; correct {variable}"):
         load_settings("base")
@@ -133,23 +135,30 @@ def test_speed_changes_no_claims():
     assert load_settings("pocket", generation_batch_size=4, device="cpu").claims_asserted
 
 
-@pytest.mark.parametrize("profile, overrides, message", [
-    ("bse", {}, "profile: 'bse' is not one of pocket, small, base, large"),
-    (3, {}, "profile: 3 is not one of pocket, small, base, large"),
-    ("pocket", {"batchsize": 3}, "batchsize: no such setting (value 3); the settings are model, model_revision, data"),
-    ("pocket", {"batch_size": 0}, "batch_size: 0 is not a whole number from 1 to"),
-    ("pocket", {"batch_size": 2.0}, "batch_size: 2.0 is not a whole number"),
-    ("pocket", {"draws": True}, "draws: True is not a whole number"),
-    ("pocket", {"seed": -1}, "seed: -1 is not a whole number from 0 to 4294967295"),
-    ("pocket", {"dtype": "float16"}, "dtype: 'float16' overflows inside T5"),
-    ("pocket", {"dtype": "int4"}, "dtype: 'int4' is not one of float32, bfloat16"),
-    ("pocket", {"device": "tpu"}, "device: 'tpu' is not one of"),
-    ("pocket", {"model": ""}, "model: '' is not a text"),
-    ("pocket", {"model": None}, "model: None is not a text"),
-    ("pocket", {"data": 7}, "data: 7 is not a text"),
-    ("pocket", {"data": "./no/such/folder"}, "does not exist; correct data"),
-    ("pocket", {"model_revision": 5}, "model_revision: 5 is not a commit"),
-])
+@pytest.mark.parametrize(
+    "profile, overrides, message",
+    [
+        ("bse", {}, "profile: 'bse' is not one of pocket, small, base, large"),
+        (3, {}, "profile: 3 is not one of pocket, small, base, large"),
+        (
+            "pocket",
+            {"batchsize": 3},
+            "batchsize: no such setting (value 3); the settings are model, model_revision, data",
+        ),
+        ("pocket", {"batch_size": 0}, "batch_size: 0 is not a whole number from 1 to"),
+        ("pocket", {"batch_size": 2.0}, "batch_size: 2.0 is not a whole number"),
+        ("pocket", {"draws": True}, "draws: True is not a whole number"),
+        ("pocket", {"seed": -1}, "seed: -1 is not a whole number from 0 to 4294967295"),
+        ("pocket", {"dtype": "float16"}, "dtype: 'float16' overflows inside T5"),
+        ("pocket", {"dtype": "int4"}, "dtype: 'int4' is not one of float32, bfloat16"),
+        ("pocket", {"device": "tpu"}, "device: 'tpu' is not one of"),
+        ("pocket", {"model": ""}, "model: '' is not a text"),
+        ("pocket", {"model": None}, "model: None is not a text"),
+        ("pocket", {"data": 7}, "data: 7 is not a text"),
+        ("pocket", {"data": "./no/such/folder"}, "does not exist; correct data"),
+        ("pocket", {"model_revision": 5}, "model_revision: 5 is not a commit"),
+    ],
+)
 def test_wrong_values_name_field_value_and_choices(profile, overrides, message):
     with pytest.raises(SettingsError) as error:
         load_settings(profile, **overrides)
@@ -167,8 +176,9 @@ def test_settings_are_frozen():
         load_settings("pocket").seed = 1
 
 
-@pytest.mark.parametrize("bf16, amx, dtype", [
-    (False, False, "float32"), (True, False, "bfloat16"), (False, True, "bfloat16")])
+@pytest.mark.parametrize(
+    "bf16, amx, dtype", [(False, False, "float32"), (True, False, "bfloat16"), (False, True, "bfloat16")]
+)
 def test_dtype_follows_the_processor(monkeypatch, bf16, amx, dtype):
     monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: bf16)
     monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
@@ -187,6 +197,7 @@ def test_dtype_follows_the_gpu(monkeypatch, bf16, dtype):
 def test_one_seed_for_every_generator():
     def draw():
         return random.random(), np.random.rand(), torch.rand(1).item()
+
     seed_everything(load_settings("pocket"))
     first = draw()
     seed_everything(load_settings("pocket"))

@@ -28,15 +28,20 @@ class Principle:
     """One rule that texts are held to.
 
     Attributes:
-        name: what figures and tables call it. text: as the critic reads it. complaint: what lessons answer, with {word} for the word that offends.
+        name: what figures and tables call it. text: as the critic reads it. complaint: what lessons answer, with {word}
+            for the word that offends.
     """
+
     name: str
     text: str
     complaint: str
 
     def __post_init__(self):
         if not self.text.strip() or "{word}" not in self.complaint:
-            raise ValueError(f"principle {self.name!r}: needs a text and a complaint with {{word}} in it; found {self.text!r} and {self.complaint!r}")
+            raise ValueError(
+                f"principle {self.name!r}: needs a text and a complaint with {{word}} in it; found "
+                f"{self.text!r} and {self.complaint!r}"
+            )
 
 
 RESPECT = Principle("respect", "Nobody is called names or insulted.", "The word {word} insults somebody.")
@@ -46,7 +51,10 @@ CONSTITUTION = (RESPECT, CALM)
 
 @dataclass(frozen=True)
 class Finding:
-    """What the critic said of one sentence; text: the number of the text it stands in; revision: the sentence itself where there was no objection."""
+    """What the critic said of one sentence; text: the number of the text it stands in; revision: the sentence itself
+    where there was no objection.
+    """
+
     text: int
     sentence: str
     critique: str
@@ -56,6 +64,7 @@ class Finding:
 @dataclass(frozen=True)
 class Review:
     """N texts, what was found in them sentence by sentence, and the N texts that came of it."""
+
     texts: list[str]
     findings: list[Finding]
     revised: list[str]
@@ -87,7 +96,8 @@ def objects(critique: str) -> bool:
 
 
 def review(write: Callable, texts: Sequence[str], principle: Principle, heard: Callable | None = None) -> Review:
-    """One round of self-correction: every sentence is criticized by the principle, those with an objection are revised, the others stay as they are.
+    """One round of self-correction: every sentence is criticized by the principle, those with an objection are revised,
+    the others stay as they are.
 
     Args:
         write: list of prompts -> list of completions; the model that criticizes and revises. texts: N.
@@ -103,9 +113,13 @@ def review(write: Callable, texts: Sequence[str], principle: Principle, heard: C
     read = [critiques[sentence] for sentence in faulty]
     read = read if heard is None else list(heard(read))
     if len(read) != len(faulty):
-        raise ValueError(f"heard: gives {len(read)} critiques for {len(faulty)} sentences; the reviser reads one for each")
+        raise ValueError(
+            f"heard: gives {len(read)} critiques for {len(faulty)} sentences; the reviser reads one for each"
+        )
     revisions = dict(zip(faulty, write([revision_prompt(*pair) for pair in zip(faulty, read)]))) if faulty else {}
-    findings = [Finding(number, sentence, critiques[sentence], revisions.get(sentence, sentence)) for number, sentence in places]
+    findings = [
+        Finding(number, sentence, critiques[sentence], revisions.get(sentence, sentence)) for number, sentence in places
+    ]
     revised = [[] for _ in texts]
     for finding in findings:
         revised[finding.text].append(finding.revision)
@@ -114,9 +128,11 @@ def review(write: Callable, texts: Sequence[str], principle: Principle, heard: C
 
 @torch.no_grad()
 def approval(model, tokenizer, texts: Sequence[str], principle: Principle, batch_size: int = 64) -> np.ndarray:
-    """(N,) how surely the critic finds nothing: log-probability of `NOTHING`, in nats, for the worst sentence of each text; 0 for an empty text.
+    """(N,) how surely the critic finds nothing: log-probability of `NOTHING`, in nats, for the worst sentence of each
+    text; 0 for an empty text.
 
-    Source: Bai et al. 2022, section 4.1, where a model's log-probabilities are the preference; there two texts are compared in one prompt.
+    Source: Bai et al. 2022, section 4.1, where a model's log-probabilities are the preference; there two texts are
+        compared in one prompt.
     """
     different = list(dict.fromkeys(sentence for text in texts for sentence in sentences(text)))
     answer, found, collate = tokenizer(NOTHING)["input_ids"], {}, Collator(tokenizer.pad_token_id, multiple=1)
@@ -124,14 +140,19 @@ def approval(model, tokenizer, texts: Sequence[str], principle: Principle, batch
     order = sorted(range(len(rows)), key=lambda row: -len(rows[row]))
     with evaluating(model):
         for start in range(0, len(order), batch_size):
-            chosen = order[start:start + batch_size]
-            batch = {name: part.to(model.device) for name, part in collate([{"input_ids": rows[row], "labels": answer} for row in chosen]).items()}
+            chosen = order[start : start + batch_size]
+            batch = {
+                name: part.to(model.device)
+                for name, part in collate([{"input_ids": rows[row], "labels": answer} for row in chosen]).items()
+            }
             logprobs = token_logprobs(model(**batch).logits.float(), batch["labels"]).sum(1)
             found |= {different[row]: value for row, value in zip(chosen, logprobs.tolist())}
     return np.array([min((found[sentence] for sentence in sentences(text)), default=0.0) for text in texts])
 
 
-def preferences(first: Sequence[str], second: Sequence[str], approvals: Sequence[Sequence[float]], margin: float = 1.0) -> list[tuple[int, str, str]]:
+def preferences(
+    first: Sequence[str], second: Sequence[str], approvals: Sequence[Sequence[float]], margin: float = 1.0
+) -> list[tuple[int, str, str]]:
     """(number, better, worse) for each of N pairs of texts that the critic tells apart.
 
     Args:
@@ -145,11 +166,19 @@ def preferences(first: Sequence[str], second: Sequence[str], approvals: Sequence
     return pairs
 
 
-INSULT = re.compile(r"\b(idiot|fool|moron|loser|jerk|liar|hypocrite|coward|imbecile|pig|stupid|pathetic|idiotic|moronic)s?\b", re.IGNORECASE)
+INSULT = re.compile(
+    r"\b(idiot|fool|moron|loser|jerk|liar|hypocrite|coward|imbecile|pig|stupid|pathetic|idiotic|moronic)s?\b",
+    re.IGNORECASE,
+)
 CALMER = {"angrily": "", "loudly": "", "sharply": "", "angry": "unhappy", "furious": "unhappy", "cross": "unhappy"}
 HEATED = re.compile(rf"\b({'|'.join(CALMER)})\b", re.IGNORECASE)
-EMPTY = set(words("a an the of to and for with is are in on at by be has have that it its was were as not who because after over about from this will would "
-                  "than s his her their can person1 person2"))     # words that two sentences share whatever they say
+EMPTY = set(
+    words(
+        "a an the of to and for with is are in on at by be has have that it its was were as not who because "
+        "after over about from this will would "
+        "than s his her their can person1 person2"
+    )
+)  # words that two sentences share whatever they say
 
 
 def kit_rows(split: str) -> list[dict]:
@@ -172,7 +201,8 @@ def _content(text):
 def reworded(row) -> tuple[str, str] | None:
     """(insulting sentence of the blunt summary, the same with its insulting clause in the neutral summary's words).
 
-    The two clauses are found by the words that they share; None where there is no insult, or no clause that shares a fifth of them.
+    The two clauses are found by the words that they share; None where there is no insult, or no clause that shares a
+    fifth of them.
 
     Args:
         row: with the columns blunt and neutral.
@@ -183,12 +213,16 @@ def reworded(row) -> tuple[str, str] | None:
     clauses = _clauses(blunt)
     place = next(place for place, clause in enumerate(clauses) if INSULT.search(clause))
     meant = _content(clauses[place])
-    shared = {clause: len(meant & _content(clause)) / max(1, len(meant | _content(clause)))
-              for sentence in sentences(row["neutral"]) for clause in _clauses(sentence) if not INSULT.search(clause)}
+    shared = {
+        clause: len(meant & _content(clause)) / max(1, len(meant | _content(clause)))
+        for sentence in sentences(row["neutral"])
+        for clause in _clauses(sentence)
+        if not INSULT.search(clause)
+    }
     best = max(shared, key=shared.get, default=None)
     if best is None or shared[best] < 0.2:
         return None
-    return blunt, _capital(", and ".join([*clauses[:place], best, *clauses[place + 1:]])) + "."
+    return blunt, _capital(", and ".join([*clauses[:place], best, *clauses[place + 1 :]])) + "."
 
 
 def calmed(sentence: str) -> str:
@@ -204,16 +238,19 @@ def verdict(sentence: str, principle: Principle) -> str:
 
 
 def critique_lessons(rows: Sequence[dict]) -> list[tuple[str, Principle, str]]:
-    """(sentence, principle, critique): of each row the insulting sentence and the same reworded under both principles, that one without its heat; of every
-    other row a sentence about something else as well, under one of the two.
+    """(sentence, principle, critique): of each row the insulting sentence and the same reworded under both principles,
+    that one without its heat; of every other row a sentence about something else as well, under one of the two.
 
-    The same sentence comes with both principles, and nearly the same one with and without a heated word: only who reads both can tell the verdict.
+    The same sentence comes with both principles, and nearly the same one with and without a heated word: only who reads
+    both can tell the verdict.
     """
     found = []
     for number, row in enumerate(rows):
         if pair := reworded(row):
             others = [sentence for sentence in sentences(row["blunt"]) if sentence != pair[0]] if number % 2 else []
-            taught = [(sentence, principle) for sentence in pair for principle in (RESPECT, CALM)] + [(sentence, (RESPECT, CALM)[number // 2 % 2]) for sentence in others[:1]]
+            taught = [(sentence, principle) for sentence in pair for principle in (RESPECT, CALM)] + [
+                (sentence, (RESPECT, CALM)[number // 2 % 2]) for sentence in others[:1]
+            ]
             taught += [(calmed(pair[1]), CALM)] if HEATED.search(pair[1]) else []
             found += [(sentence, principle, verdict(sentence, principle)) for sentence, principle in taught]
     return found
@@ -238,9 +275,14 @@ def lessons(rows: Sequence[dict]) -> tuple[list[str], list[str]]:
     """
     pairs = []
     for sentence, principle, critique in critique_lessons(rows):
-        rare = principle is CALM and objects(critique)      # the rarest lesson comes twice: once was not enough to learn it
+        rare = principle is CALM and objects(critique)  # the rarest lesson comes twice: once was not enough to learn it
         pairs += [(critique_prompt(sentence, principle), critique)] * (1 + rare)
-    pairs += [(revision_prompt(sentence, critique), revision) for sentence, critique, revision in revision_lessons(rows)]
+    pairs += [
+        (revision_prompt(sentence, critique), revision) for sentence, critique, revision in revision_lessons(rows)
+    ]
     if not pairs:
-        raise ValueError(f"rows: none of {len(rows)} has a blunt summary with an insult and a neutral one that tells the same; take helpers.alignment.constitution.kit_rows")
+        raise ValueError(
+            f"rows: none of {len(rows)} has a blunt summary with an insult and a neutral one that tells the "
+            "same; take helpers.alignment.constitution.kit_rows"
+        )
     return [prompt for prompt, _ in pairs], [completion for _, completion in pairs]

@@ -1,4 +1,6 @@
-"""Human feedback: rankings by several labelers in a database, how far the labelers agree, and the pairs that a reward model learns from."""
+"""Human feedback: rankings by several labelers in a database, how far the labelers agree, and the pairs that a reward
+model learns from.
+"""
 
 from __future__ import annotations
 
@@ -16,8 +18,8 @@ import numpy as np
 
 TABLES = """
 CREATE TABLE IF NOT EXISTS items (item TEXT PRIMARY KEY, prompt TEXT NOT NULL, completions TEXT NOT NULL);
-CREATE TABLE IF NOT EXISTS rankings (labeler TEXT NOT NULL, item TEXT NOT NULL REFERENCES items (item), ranking TEXT NOT NULL,
-                                     PRIMARY KEY (labeler, item));
+CREATE TABLE IF NOT EXISTS rankings (labeler TEXT NOT NULL, item TEXT NOT NULL REFERENCES items (item),
+                                     ranking TEXT NOT NULL, PRIMARY KEY (labeler, item));
 """
 
 
@@ -28,6 +30,7 @@ class FeedbackError(ValueError):
 @dataclass(frozen=True)
 class Item:
     """Completions of one prompt, to be ranked."""
+
     name: str
     prompt: str
     completions: tuple[str, ...]
@@ -36,6 +39,7 @@ class Item:
 @dataclass(frozen=True)
 class Ranking:
     """One labeler's order of an item's completions: their numbers, from 0, best first."""
+
     labeler: str
     item: str
     order: tuple[int, ...]
@@ -44,11 +48,12 @@ class Ranking:
 class FeedbackStore:
     """Items and their rankings in an SQLite file.
 
-    Each ranking is on the disk when `add` returns, and several programs may add at the same time. Who ranks an item again replaces
-    the own earlier ranking.
+    Each ranking is on the disk when `add` returns, and several programs may add at the same time. Who ranks an item
+    again replaces the own earlier ranking.
 
     Args:
-        path: made with its folder if it is not there. items: added to the file; those that are there already must be the same.
+        path: made with its folder if it is not there. items: added to the file; those that are there already must be
+            the same.
     Raises:
         FeedbackError: the file is no such database, or has other completions for an item.
     """
@@ -58,11 +63,19 @@ class FeedbackStore:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         with self._open() as database:
             database.executescript(TABLES)
-            database.executemany("INSERT OR IGNORE INTO items VALUES (?, ?, ?)", [(item.name, item.prompt, json.dumps(item.completions)) for item in items])
-        self.items = {name: Item(name, prompt, tuple(json.loads(completions))) for name, prompt, completions in self._all("items")}
+            database.executemany(
+                "INSERT OR IGNORE INTO items VALUES (?, ?, ?)",
+                [(item.name, item.prompt, json.dumps(item.completions)) for item in items],
+            )
+        self.items = {
+            name: Item(name, prompt, tuple(json.loads(completions))) for name, prompt, completions in self._all("items")
+        }
         for item in items:
             if self.items[item.name] != item:
-                raise FeedbackError(f"{self.path}: holds other completions for the item {item.name!r}; rankings of other texts belong in another file")
+                raise FeedbackError(
+                    f"{self.path}: holds other completions for the item {item.name!r}; rankings of other texts "
+                    "belong in another file"
+                )
 
     @contextmanager
     def _open(self):
@@ -71,8 +84,11 @@ class FeedbackStore:
             with closing(sqlite3.connect(self.path, timeout=30)) as database, database:
                 yield database
         except sqlite3.Error as error:
-            raise FeedbackError(f"{self.path}: {error}; if it is no file of rankings, choose another name; if the disk is full, make room: what was "
-                                "ranked before is still there") from error
+            raise FeedbackError(
+                f"{self.path}: {error}; if it is no file of rankings, choose another name; if the disk is full, "
+                "make room: what was "
+                "ranked before is still there"
+            ) from error
 
     def _all(self, table):
         with self._open() as database:
@@ -90,10 +106,14 @@ class FeedbackStore:
             raise FeedbackError(f"item: {ranking.item!r} is not among the {len(self.items)} items of {self.path}")
         count = len(self.items[ranking.item].completions)
         if sorted(ranking.order) != list(range(count)):
-            raise FeedbackError(f"order: {ranking.order} of the item {ranking.item!r} does not hold each of 0 to {count - 1} once")
+            raise FeedbackError(
+                f"order: {ranking.order} of the item {ranking.item!r} does not hold each of 0 to {count - 1} once"
+            )
         with self._open() as database:
-            database.execute("INSERT INTO rankings VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET ranking = excluded.ranking",
-                             (ranking.labeler.strip(), ranking.item, json.dumps(ranking.order)))
+            database.execute(
+                "INSERT INTO rankings VALUES (?, ?, ?) ON CONFLICT DO UPDATE SET ranking = excluded.ranking",
+                (ranking.labeler.strip(), ranking.item, json.dumps(ranking.order)),
+            )
 
     def rankings(self) -> list[Ranking]:
         """All rankings, in the order in which they were first given."""
@@ -132,7 +152,9 @@ class RankingSession:
 
     def shown(self) -> list[int]:
         """The completions' numbers in the order of the screen."""
-        return random.Random(f"{self.labeler}|{self.item.name}").sample(range(len(self.item.completions)), len(self.item.completions))
+        return random.Random(f"{self.labeler}|{self.item.name}").sample(
+            range(len(self.item.completions)), len(self.item.completions)
+        )
 
     def choose(self, completion: int):
         """The next best one. When a single one is left it is the last, and the ranking is kept."""
@@ -151,8 +173,8 @@ class RankingSession:
 def simulated_order(utilities: Sequence[float], noise: float, rng: np.random.Generator) -> tuple[int, ...]:
     """The order in which a labeler with this taste and noise puts completions, best first.
 
-    Each utility gets Gumbel noise of this scale; then P(i before j) = σ((u_i − u_j)/noise), which is what the pairwise loss of reward
-    models assumes (Bradley–Terry). Source: Plackett–Luce, in Luce 1959; the noise form, Yellott 1977.
+    Each utility gets Gumbel noise of this scale; then P(i before j) = σ((u_i − u_j)/noise), which is what the pairwise
+    loss of reward models assumes (Bradley–Terry). Source: Plackett–Luce, in Luce 1959; the noise form, Yellott 1977.
 
     Args:
         noise: 0 gives the order of the utilities themselves, ties in the order given.
@@ -166,7 +188,8 @@ def agreement(rankings: Sequence[Ranking]) -> float:
 
     Raises:
         FeedbackError: no item was ranked by two labelers.
-    Source: Krippendorff 2011, *Computing Krippendorff's Alpha-Reliability*, ordinal difference; through the library of that name.
+    Source: Krippendorff 2011, *Computing Krippendorff's Alpha-Reliability*, ordinal difference; through the library of
+        that name.
     """
     labelers = {name: row for row, name in enumerate(sorted({ranking.labeler for ranking in rankings}))}
     units: dict[tuple[str, int], int] = {}
@@ -178,7 +201,9 @@ def agreement(rankings: Sequence[Ranking]) -> float:
         for rank, completion in enumerate(ranking.order):
             ranks[labelers[ranking.labeler], units[ranking.item, completion]] = rank
     if not ((~np.isnan(ranks)).sum(0) > 1).any():
-        raise FeedbackError("rankings: no item was ranked by two labelers; agreement needs two opinions of the same thing")
+        raise FeedbackError(
+            "rankings: no item was ranked by two labelers; agreement needs two opinions of the same thing"
+        )
     return float(krippendorff.alpha(reliability_data=ranks, level_of_measurement="ordinal"))
 
 
@@ -186,11 +211,20 @@ def consensus(rankings: Sequence[Ranking]) -> dict[str, tuple[int, ...]]:
     """Item -> the order by mean rank over its labelers (Borda's count); equal means in the order of the completions."""
     ranks: dict[str, list[np.ndarray]] = {}
     for ranking in rankings:
-        ranks.setdefault(ranking.item, []).append(np.argsort(ranking.order))      # rank of each completion
-    return {item: tuple(int(place) for place in np.argsort(np.mean(given, axis=0), kind="stable")) for item, given in ranks.items()}
+        ranks.setdefault(ranking.item, []).append(np.argsort(ranking.order))  # rank of each completion
+    return {
+        item: tuple(int(place) for place in np.argsort(np.mean(given, axis=0), kind="stable"))
+        for item, given in ranks.items()
+    }
 
 
 def preference_pairs(orders: Mapping[str, Sequence[int]], items: Mapping[str, Item]) -> list[tuple[str, str, str]]:
-    """(item, better text, worse text) for every two completions of each order: n completions give n(n−1)/2; two equal texts teach nothing and are left out."""
-    return [(name, items[name].completions[better], items[name].completions[worse]) for name, order in orders.items()
-            for better, worse in combinations(order, 2) if items[name].completions[better] != items[name].completions[worse]]
+    """(item, better text, worse text) for every two completions of each order: n completions give n(n−1)/2; two equal
+    texts teach nothing and are left out.
+    """
+    return [
+        (name, items[name].completions[better], items[name].completions[worse])
+        for name, order in orders.items()
+        for better, worse in combinations(order, 2)
+        if items[name].completions[better] != items[name].completions[worse]
+    ]

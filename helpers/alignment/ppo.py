@@ -1,4 +1,5 @@
-"""Proximal policy optimisation, the mathematics: rewards, advantages and losses as pure functions of tensors; no model here.
+"""Proximal policy optimisation, the mathematics: rewards, advantages and losses as pure functions of tensors; no model
+here.
 
 B completions of at most T tokens. `mask` is True on the tokens that count: a completion's own, its end token included.
 """
@@ -26,9 +27,11 @@ def token_entropy(logits: torch.Tensor) -> torch.Tensor:
     return -(logprobs.exp() * logprobs).sum(-1)
 
 
-def penalised_rewards(scores: torch.Tensor, logprobs: torch.Tensor, reference_logprobs: torch.Tensor, mask: torch.Tensor,
-                      kl_coef: float) -> torch.Tensor:
-    """The reward of each token: a penalty for leaving the reference model, and at the last token the completion's score.
+def penalised_rewards(
+    scores: torch.Tensor, logprobs: torch.Tensor, reference_logprobs: torch.Tensor, mask: torch.Tensor, kl_coef: float
+) -> torch.Tensor:
+    """The reward of each token: a penalty for leaving the reference model, and at the last token the completion's
+    score.
 
     r_t = −β·(log π(a_t|s_t) − log π_ref(a_t|s_t)), plus the score where t is the last token.
 
@@ -46,22 +49,30 @@ def penalised_rewards(scores: torch.Tensor, logprobs: torch.Tensor, reference_lo
 
 class Advantages(NamedTuple):
     """How much better each token was than expected, and what the value head should have said; both (B, T)."""
+
     advantages: torch.Tensor
     returns: torch.Tensor
 
 
-def generalised_advantages(rewards: torch.Tensor, values: torch.Tensor, mask: torch.Tensor, gamma: float = 1.0, lam: float = 0.95) -> Advantages:
+def generalised_advantages(
+    rewards: torch.Tensor, values: torch.Tensor, mask: torch.Tensor, gamma: float = 1.0, lam: float = 0.95
+) -> Advantages:
     """Generalised advantage estimation: A_t = Σ (γλ)^l δ_{t+l} with δ_t = r_t + γ·V_{t+1} − V_t.
 
     Args:
-        rewards, values, mask: (B, T); the value of a state before its token. After a completion's last token the value is 0.
+        rewards, values, mask: (B, T); the value of a state before its token. After a completion's last token the value
+            is 0.
         gamma: discount; lam: λ, 0 for one step ahead only, 1 for all that followed.
     Returns:
         zero where the mask is False; returns = advantages + values.
     Source: Schulman et al. 2016, eq. 16.
     """
     rewards, values = rewards * mask, values * mask
-    advantages, running, following = torch.zeros_like(rewards), torch.zeros_like(rewards[:, 0]), torch.zeros_like(rewards[:, 0])
+    advantages, running, following = (
+        torch.zeros_like(rewards),
+        torch.zeros_like(rewards[:, 0]),
+        torch.zeros_like(rewards[:, 0]),
+    )
     for t in reversed(range(rewards.shape[1])):
         running = rewards[:, t] + gamma * following - values[:, t] + gamma * lam * running
         following = values[:, t]
@@ -81,11 +92,18 @@ def whiten(values: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
 
 class Clipped(NamedTuple):
     """A loss and the share of tokens at which clipping decided it."""
+
     loss: torch.Tensor
     clip_fraction: torch.Tensor
 
 
-def policy_loss(new_logprobs: torch.Tensor, logprobs: torch.Tensor, advantages: torch.Tensor, mask: torch.Tensor, cliprange: float = 0.2) -> Clipped:
+def policy_loss(
+    new_logprobs: torch.Tensor,
+    logprobs: torch.Tensor,
+    advantages: torch.Tensor,
+    mask: torch.Tensor,
+    cliprange: float = 0.2,
+) -> Clipped:
     """The clipped surrogate: mean of max(−A·ρ, −A·clip(ρ, 1 − ε, 1 + ε)) with ρ = π_new/π_old of each token.
 
     Args:
@@ -98,8 +116,11 @@ def policy_loss(new_logprobs: torch.Tensor, logprobs: torch.Tensor, advantages: 
     return Clipped(masked_mean(torch.max(free, held), mask), masked_mean((held > free).float(), mask))
 
 
-def value_loss(new_values: torch.Tensor, values: torch.Tensor, returns: torch.Tensor, mask: torch.Tensor, cliprange: float = 0.2) -> Clipped:
-    """Half the squared error of the value head, clipped like the policy: mean of max((V − R)², (clip(V, V_old ± ε) − R)²) / 2.
+def value_loss(
+    new_values: torch.Tensor, values: torch.Tensor, returns: torch.Tensor, mask: torch.Tensor, cliprange: float = 0.2
+) -> Clipped:
+    """Half the squared error of the value head, clipped like the policy: mean of max((V − R)², (clip(V, V_old ± ε) −
+    R)²) / 2.
 
     Args:
         new_values: (B, T) of the value head in training; values: what it said when the completions were written.
@@ -107,10 +128,14 @@ def value_loss(new_values: torch.Tensor, values: torch.Tensor, returns: torch.Te
     """
     held = torch.minimum(torch.maximum(new_values, values - cliprange), values + cliprange)
     free_error, held_error = (new_values - returns) ** 2, (held - returns) ** 2
-    return Clipped(masked_mean(torch.max(free_error, held_error), mask) / 2, masked_mean((held_error > free_error).float(), mask))
+    return Clipped(
+        masked_mean(torch.max(free_error, held_error), mask) / 2, masked_mean((held_error > free_error).float(), mask)
+    )
 
 
-def total_loss(policy: torch.Tensor, value: torch.Tensor, entropy: torch.Tensor, vf_coef: float, entropy_coef: float) -> torch.Tensor:
+def total_loss(
+    policy: torch.Tensor, value: torch.Tensor, entropy: torch.Tensor, vf_coef: float, entropy_coef: float
+) -> torch.Tensor:
     """L = L_policy + c₁·L_VF + c₂·L_entropy, where L_entropy = −entropy: more of it means a lower loss.
 
     Source: Schulman et al. 2017, eq. 9.
@@ -119,7 +144,8 @@ def total_loss(policy: torch.Tensor, value: torch.Tensor, entropy: torch.Tensor,
 
 
 def approximate_kl(new_logprobs: torch.Tensor, logprobs: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """How far the policy in training has moved from the one that wrote the completions: mean of (log ρ)²/2, nats a token.
+    """How far the policy in training has moved from the one that wrote the completions: mean of (log ρ)²/2, nats a
+    token.
 
     Never negative, and 0 where the ratio is 1. Source: Schulman 2020, *Approximating KL divergence*, estimator k2.
     """
@@ -140,9 +166,11 @@ def adapted_kl_coef(kl_coef: float, kl: float, target: float, completions: int, 
 
 
 def annealed(learning_rate: float, steps: int | None, done: int) -> float:
-    """The rate of the next step: from `learning_rate` at the first of `steps` linearly towards 0 after the last; constant where steps is None.
+    """The rate of the next step: from `learning_rate` at the first of `steps` linearly towards 0 after the last;
+    constant where steps is None.
 
-    While the signal fades, the noise of the batches does not: a rate that falls keeps it from moving the policy for nothing.
+    While the signal fades, the noise of the batches does not: a rate that falls keeps it from moving the policy for
+    nothing.
     Source: Huang et al. 2022, *The 37 Implementation Details of PPO*, detail 4.
     """
     return learning_rate if steps is None else learning_rate * max(0.0, 1 - done / steps)

@@ -36,13 +36,16 @@ from helpers.alignment.ppo import (
 from helpers.progress import Sparing, progress
 from helpers.runs import fingerprint, latest_checkpoint, notes, seal
 
-KEPT = 2        # checkpoints: the newest, and the one before in case the newest was not written to its end
+KEPT = 2  # checkpoints: the newest, and the one before in case the newest was not written to its end
 
 
 def _optimizer_tensors(optimizer):
-    """"optimizer.<number of the weight>.<slot>" -> tensor."""
-    return {f"optimizer.{number}.{slot}": torch.as_tensor(value) for number, slots in optimizer.state_dict()["state"].items()
-            for slot, value in slots.items()}
+    """ "optimizer.<number of the weight>.<slot>" -> tensor."""
+    return {
+        f"optimizer.{number}.{slot}": torch.as_tensor(value)
+        for number, slots in optimizer.state_dict()["state"].items()
+        for slot, value in slots.items()
+    }
 
 
 def save_checkpoint(trainer):
@@ -51,7 +54,9 @@ def save_checkpoint(trainer):
     target = trainer.folder / f"checkpoint-{step}"
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
-    tensors = {f"policy.{name}": weight.detach() for name, weight in trainer.policy.trained().items()} | _optimizer_tensors(trainer.optimizer)
+    tensors = {
+        f"policy.{name}": weight.detach() for name, weight in trainer.policy.trained().items()
+    } | _optimizer_tensors(trainer.optimizer)
     tensors["generator"] = trainer.generator.get_state()
     save_file({name: tensor.cpu().contiguous() for name, tensor in tensors.items()}, target / "state.safetensors")
     seal(target, history=trainer.history, kl_coef=trainer.kl_coef, queue=trainer.queue, order=trainer.order.getstate())
@@ -82,8 +87,6 @@ def resume(trainer) -> list[str]:
     return faults
 
 
-
-
 MAY_BE_NONE = ("anneal_steps", "kl_target", "max_update_kl", "max_kl", "cliprange_value", "max_grad_norm")
 
 
@@ -95,14 +98,14 @@ class PPOError(RuntimeError):
 class PPOConfig:
     """How PPO learns. Checked when made: a ValueError names the field and the value.
 
-    The defaults were found on the `pocket` profile: many completions a batch, a low rate that falls to 0, and λ = 1, because the value head of so
-    small a model hardly knows before the end what a completion is going to be worth.
+    The defaults were found on the `pocket` profile: many completions a batch, a low rate that falls to 0, and λ = 1,
+    because the value head of so small a model hardly knows before the end what a completion is going to be worth.
 
     Attributes:
         batch_size: completions drawn before each round of updates; mini_batch_size: completions in one update.
         epochs: passes over each batch.
-        learning_rate: of Adam, for the policy; value_learning_rate: for the value head; anneal_steps: over so many batches both fall to 0,
-            linearly; None keeps them constant.
+        learning_rate: of Adam, for the policy; value_learning_rate: for the value head; anneal_steps: over so many
+            batches both fall to 0, linearly; None keeps them constant.
         kl_coef: β; kl_target: nats a completion that β is adapted to, None keeps it fixed.
         max_update_kl: ends the passes over a batch once the policy has moved so far, nats a token; None never does.
         max_kl: ends the run once the KL to the reference is above it, nats a completion; None never does.
@@ -112,6 +115,7 @@ class PPOConfig:
         max_new_tokens: the longest completion.
         skip_first_token: leaves the first token of each completion out, as trl 0.11.4 does; for comparisons only.
     """
+
     batch_size: int = 128
     mini_batch_size: int = 32
     epochs: int = 2
@@ -157,8 +161,10 @@ class Experience:
     Attributes:
         rollout: the completions, their log-probabilities and values when they were written.
         reference_logprobs: of the model before reinforcement; scores: (B,) of the reward model.
-        rewards: of each token; mask: the tokens that are learned from; advantages: whitened; returns: for the value head.
+        rewards: of each token; mask: the tokens that are learned from; advantages: whitened; returns: for the value
+            head.
     """
+
     rollout: Rollout
     reference_logprobs: torch.Tensor
     scores: torch.Tensor
@@ -178,23 +184,39 @@ def make_experience(rollout: Rollout, reference_logprobs, scores, config: PPOCon
     return Experience(rollout, reference_logprobs, scores, rewards, mask, whiten(advantages, mask), returns)
 
 
-def minibatch_loss(policy: Policy, experience: Experience, rows: torch.Tensor, config: PPOConfig) -> tuple[torch.Tensor, dict[str, float]]:
-    """(loss with its gradient, its parts as numbers) of some of the completions; `rows` are their indices in the batch."""
+def minibatch_loss(
+    policy: Policy, experience: Experience, rows: torch.Tensor, config: PPOConfig
+) -> tuple[torch.Tensor, dict[str, float]]:
+    """(loss with its gradient, its parts as numbers) of some of the completions; `rows` are their indices in the
+    batch.
+    """
     part = experience.rollout.rows(rows)
     width = part.mask.shape[1]
-    mask, advantages, returns = (tensor[rows][:, :width] for tensor in (experience.mask, experience.advantages, experience.returns))
+    mask, advantages, returns = (
+        tensor[rows][:, :width] for tensor in (experience.mask, experience.advantages, experience.returns)
+    )
     logprobs, values, logits = policy(part.prompt_ids, part.prompt_mask, part.decoder_ids, part.states)
     surrogate = policy_loss(logprobs, part.logprobs, advantages, mask, config.cliprange)
     critic = value_loss(values, part.values, returns, mask, config.cliprange_value or math.inf)
     entropy = masked_mean(token_entropy(logits if config.entropy_coef else logits.detach()), mask)
     loss = total_loss(surrogate.loss, critic.loss, entropy, config.vf_coef, config.entropy_coef)
     if not torch.isfinite(loss):
-        raise PPOError(f"loss: {loss.item()} (policy {surrogate.loss.item()}, value {critic.loss.item()}); lower the learning rate, now {config.learning_rate:g}")
-    return loss, {"policy_loss": surrogate.loss.item(), "value_loss": critic.loss.item(), "entropy": entropy.item(),
-                  "clip_fraction": surrogate.clip_fraction.item(), "update_kl": approximate_kl(logprobs.detach(), part.logprobs, mask).item()}
+        raise PPOError(
+            f"loss: {loss.item()} (policy {surrogate.loss.item()}, value {critic.loss.item()}); lower the "
+            f"learning rate, now {config.learning_rate:g}"
+        )
+    return loss, {
+        "policy_loss": surrogate.loss.item(),
+        "value_loss": critic.loss.item(),
+        "entropy": entropy.item(),
+        "clip_fraction": surrogate.clip_fraction.item(),
+        "update_kl": approximate_kl(logprobs.detach(), part.logprobs, mask).item(),
+    }
 
 
-def update(policy: Policy, optimizer, experience: Experience, config: PPOConfig, orders: Sequence[torch.Tensor]) -> dict[str, float]:
+def update(
+    policy: Policy, optimizer, experience: Experience, config: PPOConfig, orders: Sequence[torch.Tensor]
+) -> dict[str, float]:
     """Learns from one batch, in mini-batches; stops early once the policy has moved further than `max_update_kl`.
 
     Args:
@@ -244,17 +266,26 @@ def checked_scores(reward: Callable, prompts: Sequence[str], completions: Sequen
     """
     scores = torch.as_tensor(reward(completions), dtype=torch.float32).cpu()
     if scores.shape != (len(completions),):
-        raise PPOError(f"reward: gave the shape {tuple(scores.shape)} for {len(completions)} completions; it must give one number each, shape ({len(completions)},)")
+        raise PPOError(
+            f"reward: gave the shape {tuple(scores.shape)} for {len(completions)} completions; it must give one "
+            f"number each, shape ({len(completions)},)"
+        )
     wrong = (~torch.isfinite(scores)).nonzero().flatten().tolist()
     if wrong:
-        raise PPOError(f"reward: gave {scores[wrong[0]].item()} for the completion {completions[wrong[0]]!r} of the prompt {prompts[wrong[0]][:60]!r}…; "
-                       "it must give a finite number")
+        raise PPOError(
+            f"reward: gave {scores[wrong[0]].item()} for the completion {completions[wrong[0]]!r} of the prompt "
+            f"{prompts[wrong[0]][:60]!r}…; "
+            "it must give a finite number"
+        )
     return scores
 
 
 @dataclass
 class Reinforced:
-    """A finished or stopped run: the policy, one dict of `METRICS` a step, and why it ended before its last step, if it did."""
+    """A finished or stopped run: the policy, one dict of `METRICS` a step, and why it ended before its last step, if it
+    did.
+    """
+
     policy: Policy
     history: list[dict[str, float]] = field(default_factory=list)
     stopped: str = ""
@@ -266,25 +297,47 @@ class PPOTrainer:
     Args:
         policy: changed in place; reward: texts -> one number each, the higher the better.
         prompts: drawn from without repetition until all were used, then anew.
-        folder: checkpoints of everything that the next step depends on, in a folder of this very run (its policy, prompts, settings
-            and seed; the reward counts by its `name`); None keeps none.
+        folder: checkpoints of everything that the next step depends on, in a folder of this very run (its policy,
+            prompts, settings and seed; the reward counts by its `name`); None keeps none.
     """
 
-    def __init__(self, policy: Policy, tokenizer, reward: Callable, prompts: Sequence[str], config: PPOConfig, seed: int, folder=None):
+    def __init__(
+        self,
+        policy: Policy,
+        tokenizer,
+        reward: Callable,
+        prompts: Sequence[str],
+        config: PPOConfig,
+        seed: int,
+        folder=None,
+    ):
         if len(prompts) < config.batch_size:
             raise PPOError(f"prompts: there are {len(prompts)}, fewer than the batch_size, {config.batch_size}")
-        self.policy, self.tokenizer, self.reward, self.prompts, self.config = policy, tokenizer, reward, list(prompts), config
+        self.policy, self.tokenizer, self.reward, self.prompts, self.config = (
+            policy,
+            tokenizer,
+            reward,
+            list(prompts),
+            config,
+        )
         self.folder = None if folder is None else Path(folder) / f"ppo-{self._identity(seed)}"
         head = list(policy.value_head.parameters())
         rest = [weight for name, weight in policy.trained().items() if not name.startswith("value_head.")]
-        self.optimizer = torch.optim.Adam([{"params": rest, "lr": config.learning_rate}, {"params": head, "lr": config.value_learning_rate}])
+        self.optimizer = torch.optim.Adam(
+            [{"params": rest, "lr": config.learning_rate}, {"params": head, "lr": config.value_learning_rate}]
+        )
         self.generator = torch.Generator(policy.device).manual_seed(seed)
         self.order, self.kl_coef, self.queue, self.history = random.Random(f"ppo|{seed}"), config.kl_coef, [], []
 
     def _identity(self, seed):
         """Ten characters that change with whatever decides the result, the number of steps aside."""
-        facts = {"config": asdict(self.config), "seed": seed, "policy": fingerprint(self.policy), "prompts": self.prompts,
-                 "reward": getattr(self.reward, "name", type(self.reward).__name__)}
+        facts = {
+            "config": asdict(self.config),
+            "seed": seed,
+            "policy": fingerprint(self.policy),
+            "prompts": self.prompts,
+            "reward": getattr(self.reward, "name", type(self.reward).__name__),
+        }
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:10]
 
     def draw(self) -> list[str]:
@@ -302,33 +355,51 @@ class PPOTrainer:
         rollout = self.policy.sample(ids, mask, self.config.max_new_tokens, self.generator)
         texts = rollout.texts(self.tokenizer)
         scores = checked_scores(self.reward, prompts, texts).to(self.policy.device)
-        return make_experience(rollout, self.policy.reference_logprobs(rollout), scores, self.config, self.kl_coef), texts
+        return make_experience(
+            rollout, self.policy.reference_logprobs(rollout), scores, self.config, self.kl_coef
+        ), texts
 
     def step(self) -> dict[str, float]:
         """One batch: drawn, judged, learned from. Returns `METRICS` as numbers."""
-        for group, rate in zip(self.optimizer.param_groups, (self.config.learning_rate, self.config.value_learning_rate)):
+        for group, rate in zip(
+            self.optimizer.param_groups, (self.config.learning_rate, self.config.value_learning_rate)
+        ):
             group["lr"] = annealed(rate, self.config.anneal_steps, len(self.history))
         experience, _ = self.experience(self.draw())
         rollout = experience.rollout
         kl = sequence_kl(rollout.logprobs, experience.reference_logprobs, rollout.mask).mean().item()
-        orders = [torch.randperm(len(rollout), generator=self.generator, device=self.policy.device) for _ in range(self.config.epochs)]
-        metrics = {"score": experience.scores.mean().item(), "reward": experience.rewards.sum(1).mean().item(), "kl": kl, "kl_coef": self.kl_coef}
+        orders = [
+            torch.randperm(len(rollout), generator=self.generator, device=self.policy.device)
+            for _ in range(self.config.epochs)
+        ]
+        metrics = {
+            "score": experience.scores.mean().item(),
+            "reward": experience.rewards.sum(1).mean().item(),
+            "kl": kl,
+            "kl_coef": self.kl_coef,
+        }
         metrics |= update(self.policy, self.optimizer, experience, self.config, orders)
         residual, spread = (experience.returns - rollout.values)[rollout.mask], experience.returns[rollout.mask]
-        metrics |= {"explained_variance": 1 - (residual.var() / spread.var().clamp(min=1e-8)).item(), "tokens": rollout.mask.sum(1).float().mean().item(),
-                    "ended": (rollout.decoder_ids == self.policy.backbone.config.eos_token_id).any(1).float().mean().item()}
+        metrics |= {
+            "explained_variance": 1 - (residual.var() / spread.var().clamp(min=1e-8)).item(),
+            "tokens": rollout.mask.sum(1).float().mean().item(),
+            "ended": (rollout.decoder_ids == self.policy.backbone.config.eos_token_id).any(1).float().mean().item(),
+        }
         if self.config.kl_target is not None:
             self.kl_coef = adapted_kl_coef(self.kl_coef, kl, self.config.kl_target, len(rollout))
         return {name: metrics[name] for name in METRICS}
 
-    def run(self, steps: int, listener: Callable | None = None, save_every: int = 5, show_progress: bool = True) -> Reinforced:
+    def run(
+        self, steps: int, listener: Callable | None = None, save_every: int = 5, show_progress: bool = True
+    ) -> Reinforced:
         """Goes on to `steps` steps in all, from the last whole checkpoint if there is one.
 
         Args:
-            listener: called with the history, a list of dicts of `METRICS`, after a step, and at the end; where it is slow, not after
-                every step, so that it takes little of the time (`helpers.progress.Sparing`).
+            listener: called with the history, a list of dicts of `METRICS`, after a step, and at the end; where it is
+                slow, not after every step, so that it takes little of the time (`helpers.progress.Sparing`).
         Raises:
-            PPOError: the loss or a score is not a number. KeyboardInterrupt: on Ctrl-C; the same call goes on from the last checkpoint.
+            PPOError: the loss or a score is not a number. KeyboardInterrupt: on Ctrl-C; the same call goes on from the
+                last checkpoint.
         """
         stopped, told = "", Sparing(listener)
         with progress(total=steps, desc="ppo", unit="step", disable=not show_progress) as bar:
@@ -336,15 +407,19 @@ class PPOTrainer:
                 logger.warning(sentence)
                 bar.write(sentence)
             bar.update(len(self.history))
-            bar.refresh()       # a loaded run shows all its steps
+            bar.refresh()  # a loaded run shows all its steps
             while len(self.history) < steps and not stopped:
                 self.history.append(metrics := self.step())
                 bar.update(1)
                 bar.set_postfix({name: f"{metrics[name]:.3f}" for name in ("score", "kl", "entropy")}, refresh=False)
                 told(self.history)
                 if self.config.max_kl is not None and metrics["kl"] > self.config.max_kl:
-                    stopped = f"KL {metrics['kl']:.1f} nats above max_kl, {self.config.max_kl:g}, at step {len(self.history)}"
-                if self.folder is not None and (len(self.history) % save_every == 0 or len(self.history) == steps or stopped):
+                    stopped = (
+                        f"KL {metrics['kl']:.1f} nats above max_kl, {self.config.max_kl:g}, at step {len(self.history)}"
+                    )
+                if self.folder is not None and (
+                    len(self.history) % save_every == 0 or len(self.history) == steps or stopped
+                ):
                     save_checkpoint(self)
             told.finish()
         return Reinforced(self.policy, self.history, stopped)

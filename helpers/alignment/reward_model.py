@@ -1,4 +1,6 @@
-"""Reward models: a classifier's score of each completion, its training on pairs, and a judge that no training ever sees."""
+"""Reward models: a classifier's score of each completion, its training on pairs, and a judge that no training ever
+sees.
+"""
 
 from __future__ import annotations
 
@@ -34,19 +36,23 @@ def harmless_label(config) -> int:
     names = {index: name.lower().replace("-", "_").replace(" ", "_") for index, name in config.id2label.items()}
     found = [index for index, name in names.items() if name in HARMLESS]
     if len(found) != 1:
-        raise RewardError(f"{config.name_or_path or 'reward model'}: its labels are {list(config.id2label.values())}; exactly one of them must be named like "
-                          f"{', '.join(HARMLESS)}; give the index with label=…")
+        raise RewardError(
+            f"{config.name_or_path or 'reward model'}: its labels are {list(config.id2label.values())}; exactly "
+            "one of them must be named like "
+            f"{', '.join(HARMLESS)}; give the index with label=…"
+        )
     return int(found[0])
 
 
 class ClassifierReward:
     """A classifier as reward: how harmless it finds each text.
 
-    The *logit* of the harmless label is the reward: it goes on rising where the probability is 1 already, so that the better of two
-    harmless texts still gets more. `probability` stops at 1.
+    The *logit* of the harmless label is the reward: it goes on rising where the probability is 1 already, so that the
+    better of two harmless texts still gets more. `probability` stops at 1.
 
     Args:
-        model, tokenizer: a sequence classifier and its tokenizer. label: index of the harmless label; found by name without one.
+        model, tokenizer: a sequence classifier and its tokenizer. label: index of the harmless label; found by name
+            without one.
         raw: logits; False gives probabilities.
     """
 
@@ -54,7 +60,10 @@ class ClassifierReward:
         self.model, self.tokenizer, self.raw, self.batch_size = model.eval(), tokenizer, raw, batch_size
         self.label = harmless_label(model.config) if label is None else label
         if not 0 <= self.label < model.config.num_labels:
-            raise RewardError(f"label: {label} is not one of the {model.config.num_labels} labels {list(model.config.id2label.values())}")
+            raise RewardError(
+                f"label: {label} is not one of the {model.config.num_labels} labels "
+                f"{list(model.config.id2label.values())}"
+            )
 
     @property
     def name(self) -> str:
@@ -74,8 +83,10 @@ class ClassifierReward:
         order = sorted(range(len(texts)), key=lambda index: len(texts[index]))
         window = min(self.tokenizer.model_max_length, getattr(self.model.config, "max_position_embeddings", 512))
         for start in range(0, len(order), self.batch_size):
-            rows = order[start:start + self.batch_size]
-            batch = self.tokenizer([texts[row] for row in rows], return_tensors="pt", padding=True, truncation=True, max_length=window)
+            rows = order[start : start + self.batch_size]
+            batch = self.tokenizer(
+                [texts[row] for row in rows], return_tensors="pt", padding=True, truncation=True, max_length=window
+            )
             found[rows] = self.model(**batch.to(self.model.device)).logits.float().cpu()
         return found
 
@@ -95,21 +106,31 @@ def load_reward(settings, raw: bool = True) -> ClassifierReward:
     try:
         options = {"revision": settings.reward_revision, "trust_remote_code": False}
         tokenizer = AutoTokenizer.from_pretrained(where, **options)
-        with one_bar() if Path(where).is_dir() else nullcontext():      # a download keeps its bar
+        with one_bar() if Path(where).is_dir() else nullcontext():  # a download keeps its bar
             model = AutoModelForSequenceClassification.from_pretrained(where, use_safetensors=True, **options)
     except (OSError, ValueError) as error:
-        raise RewardError(f"reward_model: {where!r} cannot be loaded as a sequence classifier ({error}); the hub needs a network, a folder "
-                          "needs config.json and model.safetensors") from error
+        raise RewardError(
+            f"reward_model: {where!r} cannot be loaded as a sequence classifier ({error}); the hub needs a "
+            "network, a folder "
+            "needs config.json and model.safetensors"
+        ) from error
     return ClassifierReward(model.to(settings.device), tokenizer, raw=raw)
 
 
 def judged_toxicity(texts: Sequence[str]) -> np.ndarray:
-    """(N,) probability in [0, 1] that people would find each text offensive, by a judge that no training of this kit ever sees.
+    """(N,) probability in [0, 1] that people would find each text offensive, by a judge that no training of this kit
+    ever sees.
 
-    A linear classifier on word counts, trained on 200,000 comments that people had labelled (alt-profanity-check); an empty text has none.
+    A linear classifier on word counts, trained on 200,000 comments that people had labelled (alt-profanity-check); an
+    empty text has none.
     """
     from profanity_check import predict_prob
-    return np.array([float(value) if text.strip() else 0.0 for text, value in zip(texts, predict_prob(list(texts)))]) if len(texts) else np.zeros(0)
+
+    return (
+        np.array([float(value) if text.strip() else 0.0 for text, value in zip(texts, predict_prob(list(texts)))])
+        if len(texts)
+        else np.zeros(0)
+    )
 
 
 def pairwise_loss(better: torch.Tensor, worse: torch.Tensor) -> torch.Tensor:
@@ -138,8 +159,17 @@ class _Bar(TrainerCallback):
         self.bar.update(1)
 
 
-def train_reward_model(model, tokenizer, pairs: Sequence[tuple[str, str]], steps: int, seed: int, learning_rate: float = 1e-3, batch_size: int = 32,
-                       show_progress: bool = True, name: str = "reward model") -> ClassifierReward:
+def train_reward_model(
+    model,
+    tokenizer,
+    pairs: Sequence[tuple[str, str]],
+    steps: int,
+    seed: int,
+    learning_rate: float = 1e-3,
+    batch_size: int = 32,
+    show_progress: bool = True,
+    name: str = "reward model",
+) -> ClassifierReward:
     """A copy of a sequence classifier with one label, trained so that better texts get a higher number.
 
     Args:
@@ -154,16 +184,39 @@ def train_reward_model(model, tokenizer, pairs: Sequence[tuple[str, str]], steps
     if not pairs:
         raise ValueError("pairs: there are none; rank at least one prompt's completions")
     model = copy.deepcopy(model)
-    for special in ("pad_token_id", "bos_token_id", "eos_token_id"):     # the trainer would set them too, with a warning
+    for special in ("pad_token_id", "bos_token_id", "eos_token_id"):  # the trainer would set them too, with a warning
         setattr(model.config, special, getattr(tokenizer, special))
-    ids = {side: tokenizer([pair[place] for pair in pairs])["input_ids"] for place, side in enumerate(("chosen_ids", "rejected_ids"))}
-    with tempfile.TemporaryDirectory() as folder, progress(total=steps, desc=name, unit="step", disable=not show_progress) as bar, warnings.catch_warnings():
-        warnings.simplefilter("ignore", FutureWarning)      # of options that trl sets itself
-        options = RewardConfig(folder, max_steps=steps, per_device_train_batch_size=min(batch_size, len(pairs)), learning_rate=learning_rate, seed=seed,
-                               lr_scheduler_type="linear", warmup_steps=steps // 10, max_length=None, save_strategy="no", report_to="none",
-                               logging_strategy="no", disable_tqdm=True, gradient_checkpointing=False, bf16=False, use_cpu=model.device.type == "cpu")
-        trainer = RewardTrainer(model, options, train_dataset=Dataset.from_dict(ids), processing_class=tokenizer, callbacks=[_Bar(bar)])
+    ids = {
+        side: tokenizer([pair[place] for pair in pairs])["input_ids"]
+        for place, side in enumerate(("chosen_ids", "rejected_ids"))
+    }
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        progress(total=steps, desc=name, unit="step", disable=not show_progress) as bar,
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("ignore", FutureWarning)  # of options that trl sets itself
+        options = RewardConfig(
+            folder,
+            max_steps=steps,
+            per_device_train_batch_size=min(batch_size, len(pairs)),
+            learning_rate=learning_rate,
+            seed=seed,
+            lr_scheduler_type="linear",
+            warmup_steps=steps // 10,
+            max_length=None,
+            save_strategy="no",
+            report_to="none",
+            logging_strategy="no",
+            disable_tqdm=True,
+            gradient_checkpointing=False,
+            bf16=False,
+            use_cpu=model.device.type == "cpu",
+        )
+        trainer = RewardTrainer(
+            model, options, train_dataset=Dataset.from_dict(ids), processing_class=tokenizer, callbacks=[_Bar(bar)]
+        )
         trainer.remove_callback(PrinterCallback)
         trainer.train()
-        bar.refresh()       # all its steps, however few of them were drawn
+        bar.refresh()  # all its steps, however few of them were drawn
     return ClassifierReward(model, tokenizer, label=0)

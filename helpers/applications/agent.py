@@ -1,4 +1,6 @@
-"""An agent: a model that writes a thought and an action, a loop that runs the action and writes what came of it below, step by step."""
+"""An agent: a model that writes a thought and an action, a loop that runs the action and writes what came of it below,
+step by step.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +13,15 @@ from helpers.applications.calculator import CalculatorError, calculate
 FINISH = "finish"
 ACTION = re.compile(r"Action:\s*(\w+)\[([^\[\]\n]*)\]")
 MARKS = re.compile(r"\b(Thought|Action|Observation|Question)\s*:", re.IGNORECASE)
-LONGEST = 300       # characters of an observation
+LONGEST = 300  # characters of an observation
 
 
 @dataclass(frozen=True)
 class Step:
-    """What the model wrote, the action read from it (None where there is none), its argument, and what the loop answered."""
+    """What the model wrote, the action read from it (None where there is none), its argument, and what the loop
+    answered.
+    """
+
     written: str
     action: str | None
     argument: str
@@ -34,7 +39,10 @@ class Step:
 
 @dataclass
 class Trace:
-    """One question and the steps so far; `answer` is the argument of finish, None while there is none, and `end` says why the loop stopped."""
+    """One question and the steps so far; `answer` is the argument of finish, None while there is none, and `end` says
+    why the loop stopped.
+    """
+
     question: str
     steps: list[Step] = field(default_factory=list)
     answer: str | None = None
@@ -46,25 +54,38 @@ class Trace:
 
     def rows(self) -> list[tuple[str, str, str, str]]:
         """(number, thought, action, observation) of each step, for a table."""
-        return [(str(number), step.thought, f"{step.action}[{step.argument}]" if step.action else step.written, step.observation)
-                for number, step in enumerate(self.steps, 1)]
+        return [
+            (
+                str(number),
+                step.thought,
+                f"{step.action}[{step.argument}]" if step.action else step.written,
+                step.observation,
+            )
+            for number, step in enumerate(self.steps, 1)
+        ]
 
 
 def own_words(written: str) -> str:
-    """What the model wrote up to its first action: from there on it is the world's turn, and what the model imagines of it is dropped."""
+    """What the model wrote up to its first action: from there on it is the world's turn, and what the model imagines of
+    it is dropped.
+    """
     written = written.partition("Observation:")[0]
     found = ACTION.search(written)
-    return written[:found.end() if found else None].strip()
+    return written[: found.end() if found else None].strip()
 
 
 def read_action(written: str) -> tuple[str | None, str]:
-    """(name, argument) of the first action in the model's own words, (None, "") where there is none: later ones answer observations that it made up."""
+    """(name, argument) of the first action in the model's own words, (None, "") where there is none: later ones answer
+    observations that it made up.
+    """
     found = ACTION.search(own_words(written))
     return (found[1], found[2].strip()) if found else (None, "")
 
 
 def quoted(text: str) -> str:
-    """A document as an observation: one line, at most `LONGEST` characters, and none of the words with which the loop marks its own lines."""
+    """A document as an observation: one line, at most `LONGEST` characters, and none of the words with which the loop
+    marks its own lines.
+    """
     return MARKS.sub(r"(\1)", " ".join(text.split()))[:LONGEST]
 
 
@@ -76,7 +97,9 @@ def calculator_tool(argument: str) -> str:
         return f"refused: {error}"
 
 
-def take_step(trace: Trace, written: str, tools: Mapping[str, Callable[[str], str]], clean: Callable[[str], str] = quoted):
+def take_step(
+    trace: Trace, written: str, tools: Mapping[str, Callable[[str], str]], clean: Callable[[str], str] = quoted
+):
     """Adds one step to a trace: runs the action if it is one of the tools, says what is allowed if it is not.
 
     Args:
@@ -95,15 +118,22 @@ def take_step(trace: Trace, written: str, tools: Mapping[str, Callable[[str], st
     trace.steps.append(Step(written, action, argument, observation))
 
 
-def run_agents(write: Callable[[list[str]], list[str]], questions: Sequence[str], tools: Mapping[str, Callable[[str], str]], max_steps: int = 6,
-               clean: Callable[[str], str] = quoted) -> list[Trace]:
-    """Runs the loop for many questions side by side, each with its own trace, until all have finished or made `max_steps` steps.
+def run_agents(
+    write: Callable[[list[str]], list[str]],
+    questions: Sequence[str],
+    tools: Mapping[str, Callable[[str], str]],
+    max_steps: int = 6,
+    clean: Callable[[str], str] = quoted,
+) -> list[Trace]:
+    """Runs the loop for many questions side by side, each with its own trace, until all have finished or made
+    `max_steps` steps.
 
     Args:
         write: N prompts -> N texts, such as `helpers.models.generation.generate` with a model.
     Raises:
         ValueError: `max_steps` below 1, or a tool with the loop's own name.
-    Source: ReAct, Yao et al. 2023, section 2; actions are read from the model's own words alone, never from an observation.
+    Source: ReAct, Yao et al. 2023, section 2; actions are read from the model's own words alone, never from an
+        observation.
     """
     if max_steps < 1:
         raise ValueError(f"max_steps={max_steps!r}: it must be at least 1")

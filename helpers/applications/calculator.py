@@ -1,4 +1,6 @@
-"""A calculator for programs that a model wrote: whole numbers, + - * / and brackets, read as a syntax tree; nothing is ever executed."""
+"""A calculator for programs that a model wrote: whole numbers, + - * / and brackets, read as a syntax tree; nothing is
+ever executed.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,7 @@ from fractions import Fraction
 
 OPERATIONS = {ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv}
 SYMBOLS = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/", ast.Pow: "**", ast.FloorDiv: "//", ast.Mod: "%"}
-LONGEST, LARGEST = 100, 10**12      # characters of a program; magnitude of a number, on the way as well
+LONGEST, LARGEST = 100, 10**12  # characters of a program; magnitude of a number, on the way as well
 
 
 class CalculatorError(ValueError):
@@ -20,13 +22,15 @@ def calculate(program: str) -> Fraction:
     """The exact value of an arithmetic expression; whole numbers print as such: str(calculate("3 * 7 + 5")) is "26".
 
     Raises:
-        CalculatorError: too long, no expression, anything but whole numbers, + - * / and brackets, a division by zero, a number above `LARGEST`.
-    Source: the manner of `ast.literal_eval`: the tree is walked, so that names, calls, attributes and powers are never evaluated.
+        CalculatorError: too long, no expression, anything but whole numbers, + - * / and brackets, a division by zero,
+            a number above `LARGEST`.
+    Source: the manner of `ast.literal_eval`: the tree is walked, so that names, calls, attributes and powers are never
+        evaluated.
     """
     if not isinstance(program, str) or not 0 < len(program) <= LONGEST:
         raise CalculatorError(f"{str(program)[:LONGEST]!r} is no program of 1 to {LONGEST} characters")
     try:
-        with warnings.catch_warnings(action="ignore"):      # of odd syntax, such as 3 (4); it is refused below
+        with warnings.catch_warnings(action="ignore"):  # of odd syntax, such as 3 (4); it is refused below
             tree = ast.parse(program.strip(), mode="eval")
     except (SyntaxError, ValueError, RecursionError, MemoryError):
         raise CalculatorError(f"{program!r} is no arithmetic; write numbers with + - * / and brackets") from None
@@ -45,7 +49,9 @@ def _value(node):
                 raise CalculatorError("a division by zero has no value")
             return _bounded(OPERATIONS[type(op)](first, second))
         case ast.BinOp(op=op):
-            raise CalculatorError(f"the operation {SYMBOLS.get(type(op), type(op).__name__)} is not allowed; + - * / are")
+            raise CalculatorError(
+                f"the operation {SYMBOLS.get(type(op), type(op).__name__)} is not allowed; + - * / are"
+            )
     raise CalculatorError(f"{ast.unparse(node)[:40]!r} is not allowed; whole numbers, + - * / and brackets are")
 
 

@@ -1,6 +1,7 @@
 """A shop's catalogue, made by rule: products, the sheets that describe them, questions and errands about them.
 
-No model can know these facts. Errands are questions that take several steps; their thoughts and actions teach an agent."""
+No model can know these facts. Errands are questions that take several steps; their thoughts and actions teach an agent.
+"""
 
 from __future__ import annotations
 
@@ -11,20 +12,67 @@ from dataclasses import dataclass, replace
 from helpers.applications.agent import FINISH, Trace, calculator_tool, quoted, take_step
 from helpers.data.prompts import build_task
 
-ADJECTIVES = ("blue", "red", "green", "yellow", "black", "white", "brown", "grey", "small", "large", "old", "round", "heavy", "little", "new", "long")
-THINGS = ("lamp", "kettle", "cup", "chair", "table", "clock", "blanket", "mirror", "basket", "candle", "pillow", "umbrella", "guitar", "tent", "ladder",
-          "hammer", "bucket", "rope", "shelf", "drum", "radio", "scarf", "hat", "coat", "box")
-NOUNS = tuple(thing for thing in THINGS if thing != "scarf")     # pocket-t5 has hardly read of scarves, and cannot copy the word
+ADJECTIVES = (
+    "blue",
+    "red",
+    "green",
+    "yellow",
+    "black",
+    "white",
+    "brown",
+    "grey",
+    "small",
+    "large",
+    "old",
+    "round",
+    "heavy",
+    "little",
+    "new",
+    "long",
+)
+THINGS = (
+    "lamp",
+    "kettle",
+    "cup",
+    "chair",
+    "table",
+    "clock",
+    "blanket",
+    "mirror",
+    "basket",
+    "candle",
+    "pillow",
+    "umbrella",
+    "guitar",
+    "tent",
+    "ladder",
+    "hammer",
+    "bucket",
+    "rope",
+    "shelf",
+    "drum",
+    "radio",
+    "scarf",
+    "hat",
+    "coat",
+    "box",
+)
+NOUNS = tuple(
+    thing for thing in THINGS if thing != "scarf"
+)  # pocket-t5 has hardly read of scarves, and cannot copy the word
 NAMES = tuple(f"{adjective} {noun}" for noun in NOUNS for adjective in ADJECTIVES)
 PLACES = ("cellar", "garage", "kitchen", "office", "attic", "hall", "window", "garden", "library", "market")
-PRICES, LOW_PRICES = range(11, 100), range(11, 50)      # two of the low ones have a sum of two digits
-QUESTIONS = {"price": ("What does the {name} cost?", "How much is the {name}?"),
-             "place": ("Where is the {name}?", "Where do I find the {name}?")}
+PRICES, LOW_PRICES = range(11, 100), range(11, 50)  # two of the low ones have a sum of two digits
+QUESTIONS = {
+    "price": ("What does the {name} cost?", "How much is the {name}?"),
+    "place": ("Where is the {name}?", "Where do I find the {name}?"),
+}
 
 
 @dataclass(frozen=True)
 class Product:
     """One thing for sale: its name, its price in pounds, and where it stands."""
+
     name: str
     price: int
     place: str
@@ -42,6 +90,7 @@ class Product:
 @dataclass(frozen=True)
 class Question:
     """A question about one fact of one product, and its answer."""
+
     text: str
     answer: str
     product: Product
@@ -69,21 +118,37 @@ def draw_names(count: int, seed: int, without: Sequence[str] = ()) -> list[str]:
 def changed(products: Sequence[Product], seed: int) -> list[Product]:
     """The same products later: every fact is another one than before."""
     rng = random.Random(seed)
-    return [replace(product, price=rng.choice([price for price in PRICES if price != product.price]),
-                    place=rng.choice([place for place in PLACES if place != product.place])) for product in products]
+    return [
+        replace(
+            product,
+            price=rng.choice([price for price in PRICES if price != product.price]),
+            place=rng.choice([place for place in PLACES if place != product.place]),
+        )
+        for product in products
+    ]
 
 
 def sheets(products: Sequence[Product], seed: int) -> list[str]:
-    """A document for each product, in this order; each mentions another product of the same list, so that a name does not stand in its own sheet alone."""
+    """A document for each product, in this order; each mentions another product of the same list, so that a name does
+    not stand in its own sheet alone.
+    """
     rng = random.Random(seed)
-    return [product.sheet(rng.choice([other.name for other in products if other.name != product.name]) if len(products) > 1 else None)
-            for product in products]
+    return [
+        product.sheet(
+            rng.choice([other.name for other in products if other.name != product.name]) if len(products) > 1 else None
+        )
+        for product in products
+    ]
 
 
 def questions_about(products: Sequence[Product], wording: int | None = None) -> list[Question]:
     """Every fact of every product, asked in all wordings, or in the one whose number is given."""
-    return [Question(form.format(name=product.name), product.answer(fact), product, fact)
-            for product in products for fact, forms in QUESTIONS.items() for form in (forms if wording is None else (forms[wording],))]
+    return [
+        Question(form.format(name=product.name), product.answer(fact), product, fact)
+        for product in products
+        for fact, forms in QUESTIONS.items()
+        for form in (forms if wording is None else (forms[wording],))
+    ]
 
 
 def closed_prompt(question: str) -> str:
@@ -116,6 +181,7 @@ KINDS = ("place", "together")
 @dataclass(frozen=True)
 class Errand:
     """A question, its answer, the products that it is about, and what a perfect agent writes, step by step."""
+
     question: str
     answer: str
     products: tuple[Product, ...]
@@ -124,7 +190,8 @@ class Errand:
 
 
 def _step(thought, action, argument):
-    return f"Thought: {thought}\nAction: {action}[ {argument} ]"      # with blanks, so that a word has the same token here as in the question
+    # With blanks, so that a word has the same token here as in the question.
+    return f"Thought: {thought}\nAction: {action}[ {argument} ]"
 
 
 def make_errand(kind: str, products: Sequence[Product], rng: random.Random) -> Errand:
@@ -144,8 +211,12 @@ def make_errand(kind: str, products: Sequence[Product], rng: random.Random) -> E
         return Errand(f"Where in this shop do I find the {one.name}, please?", answer, (one,), steps, kind)
     program = f"{one.price} + {two.price}"
     answer = f"{calculator_tool(program)} pounds"
-    steps = (_step(f"the {one.name} and the {two.name}", "search", one.name), _step(f"{one.price} and the {two.name}", "search", two.name),
-             _step(f"{one.price} and {two.price} in all", "calculate", program), _step("done", FINISH, answer))
+    steps = (
+        _step(f"the {one.name} and the {two.name}", "search", one.name),
+        _step(f"{one.price} and the {two.name}", "search", two.name),
+        _step(f"{one.price} and {two.price} in all", "calculate", program),
+        _step("done", FINISH, answer),
+    )
     return Errand(f"What do the {one.name} and the {two.name} cost together?", answer, (one, two), steps, kind)
 
 

@@ -1,4 +1,6 @@
-"""Retrieval: documents found for a question, by words (TF-IDF, BM25) or by vectors; how often the right one is among the first; what fits into a prompt."""
+"""Retrieval: documents found for a question, by words (TF-IDF, BM25) or by vectors; how often the right one is among
+the first; what fits into a prompt.
+"""
 
 from __future__ import annotations
 
@@ -14,9 +16,11 @@ from helpers.models.generation import encode_prompts, evaluating
 
 
 def tfidf_scores(documents: Sequence[str], queries: Sequence[str]) -> np.ndarray:
-    """(Q, N) cosines between queries and documents, each a vector with one number a word: its count times the logarithm of how rare it is.
+    """(Q, N) cosines between queries and documents, each a vector with one number a word: its count times the logarithm
+    of how rare it is.
 
-    Source: scikit-learn's `TfidfVectorizer`, with its smoothed inverse document frequencies; words that no document has are left out.
+    Source: scikit-learn's `TfidfVectorizer`, with its smoothed inverse document frequencies; words that no document has
+        are left out.
     """
     vectorizer = TfidfVectorizer()
     stored = vectorizer.fit_transform(documents)
@@ -24,11 +28,13 @@ def tfidf_scores(documents: Sequence[str], queries: Sequence[str]) -> np.ndarray
 
 
 def bm25_scores(documents: Sequence[str], queries: Sequence[str], k1: float = 1.2, b: float = 0.75) -> np.ndarray:
-    """(Q, N) BM25 scores: a word that a document repeats counts for more, but ever less so, and words of long documents count for less.
+    """(Q, N) BM25 scores: a word that a document repeats counts for more, but ever less so, and words of long documents
+    count for less.
 
     Args:
         k1: how soon repetitions stop counting; b: how much length counts, 0 not at all.
-    Source: Robertson and Zaragoza 2009, equation 3.15, with the inverse document frequency log(1 + (N − n + 0.5) / (n + 0.5)), which stays above 0.
+    Source: Robertson and Zaragoza 2009, equation 3.15, with the inverse document frequency log(1 + (N − n + 0.5) / (n +
+        0.5)), which stays above 0.
     """
     vectorizer = CountVectorizer()
     counts = vectorizer.fit_transform(documents).toarray().astype(float)
@@ -40,7 +46,8 @@ def bm25_scores(documents: Sequence[str], queries: Sequence[str], k1: float = 1.
 
 
 def encoder_vectors(model, tokenizer, texts: Sequence[str], batch_size: int = 32) -> torch.Tensor:
-    """(N, d_model) float32 on the CPU: the mean of the encoder's states over the tokens of each text, the end token included.
+    """(N, d_model) float32 on the CPU: the mean of the encoder's states over the tokens of each text, the end token
+    included.
 
     Raises:
         GenerationError: a text is empty or longer than the window; the message names its index.
@@ -49,9 +56,13 @@ def encoder_vectors(model, tokenizer, texts: Sequence[str], batch_size: int = 32
     order = sorted(range(len(rows)), key=lambda index: -len(rows[index]))
     with evaluating(model), torch.inference_mode():
         for start in range(0, len(order), batch_size):
-            chosen = order[start:start + batch_size]
-            batch = tokenizer.pad({"input_ids": [rows[index] for index in chosen]}, return_tensors="pt").to(model.device)
-            states = model.get_encoder()(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).last_hidden_state.float()   # (B, S, d_model)
+            chosen = order[start : start + batch_size]
+            batch = tokenizer.pad({"input_ids": [rows[index] for index in chosen]}, return_tensors="pt").to(
+                model.device
+            )
+            states = model.get_encoder()(
+                input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]
+            ).last_hidden_state.float()  # (B, S, d_model)
             mask = batch["attention_mask"][..., None]
             for index, vector in zip(chosen, ((states * mask).sum(1) / mask.sum(1)).cpu()):
                 found[index] = vector
@@ -63,8 +74,9 @@ class VectorStore:
 
     Args:
         vectors: (N, D), one a document.
-        usual_query: (D,) the mean of typical queries. With it the store is centred: what all documents share is taken away from them, and what all queries
-            share from queries, since neither says which document belongs to which query.
+        usual_query: (D,) the mean of typical queries. With it the store is centred: what all documents share is taken
+            away from them, and what all queries share from queries, since neither says which document belongs to which
+            query.
     Raises:
         ValueError: `vectors` is no matrix with at least one row.
     """
@@ -86,7 +98,9 @@ def best(scores: np.ndarray, k: int) -> np.ndarray:
 
 
 def places(scores: np.ndarray, relevant: Sequence[int]) -> np.ndarray:
-    """(Q,) the place of each query's relevant document, 0 for the first; equal scores count as before it, so that a retriever that says nothing gains nothing."""
+    """(Q,) the place of each query's relevant document, 0 for the first; equal scores count as before it, so that a
+    retriever that says nothing gains nothing.
+    """
     scores = np.asarray(scores)
     own = scores[np.arange(len(scores)), list(relevant)]
     return (scores >= own[:, None]).sum(1) - 1
@@ -104,19 +118,26 @@ def recall_at(found: Sequence[int], k: int) -> np.ndarray:
 
 
 def search_tool(index: Sequence[str], documents: Sequence[str]) -> Callable[[str], str]:
-    """A function from a query to the best document by TF-IDF, or "nothing found" where no document has any of its words.
+    """A function from a query to the best document by TF-IDF, or "nothing found" where no document has any of its
+    words.
 
     Args:
-        index: N texts that are searched, such as documents with their titles; documents: the N texts that are handed out.
+        index: N texts that are searched, such as documents with their titles; documents: the N texts that are handed
+            out.
     """
+
     def search(query):
         scores = tfidf_scores(index, [query])
         return documents[best(scores, 1)[0, 0]] if scores.max() > 0 else "nothing found"
+
     return search
 
 
-def fit_documents(documents: Sequence[str], build: Callable[[Sequence[str]], str], tokenizer, max_tokens: int) -> FittedPrompt:
-    """The prompt with as many of the documents as the window holds, best first; the rest is dropped whole, never cut in the middle.
+def fit_documents(
+    documents: Sequence[str], build: Callable[[Sequence[str]], str], tokenizer, max_tokens: int
+) -> FittedPrompt:
+    """The prompt with as many of the documents as the window holds, best first; the rest is dropped whole, never cut in
+    the middle.
 
     Args:
         documents: from best to worst; build: documents -> prompt, such as `open_prompt` with a question.
@@ -128,4 +149,7 @@ def fit_documents(documents: Sequence[str], build: Callable[[Sequence[str]], str
         tokens = len(tokenizer(text, verbose=False)["input_ids"])
         if tokens <= max_tokens:
             return FittedPrompt(text, tokens, tuple(range(count)), tuple(range(count, len(documents))))
-    raise ValueError(f"max_tokens: the question alone takes {tokens} tokens, the window holds {max_tokens}; ask a shorter one, or take a larger window")
+    raise ValueError(
+        f"max_tokens: the question alone takes {tokens} tokens, the window holds {max_tokens}; ask a shorter "
+        "one, or take a larger window"
+    )

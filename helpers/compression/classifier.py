@@ -1,4 +1,6 @@
-"""Classifiers: a T5 encoder with a linear head over its mean state, trained on hard labels or on a teacher's soft ones as well."""
+"""Classifiers: a T5 encoder with a linear head over its mean state, trained on hard labels or on a teacher's soft ones
+as well.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,7 @@ from helpers.data.pairs import SimilarLengths
 from helpers.models.generation import evaluating
 from helpers.progress import progress
 
-LEAST = 20      # training dialogues that a topic needs to be a class
+LEAST = 20  # training dialogues that a topic needs to be a class
 
 
 class Classifier(nn.Module):
@@ -38,13 +40,15 @@ class Classifier(nn.Module):
 
     def forward(self, input_ids, attention_mask):
         """(B, classes) logits of (B, S) tokens, padding where the mask is 0."""
-        states = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state       # (B, S, d)
+        states = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state  # (B, S, d)
         real = attention_mask.unsqueeze(-1).to(states.dtype)
         return self.head((states * real).sum(1) / real.sum(1))
 
 
 def smaller_classifier(teacher: Classifier, layers: int) -> Classifier:
-    """A student: a copy with so many of the encoder's layers (`helpers.compression.distillation.kept_layers`) and the teacher's head."""
+    """A student: a copy with so many of the encoder's layers (`helpers.compression.distillation.kept_layers`) and the
+    teacher's head.
+    """
     student = copy.deepcopy(teacher)
     keep_layers(student.encoder, layers)
     return student
@@ -58,6 +62,7 @@ class Classes:
         names: topics; or "short" and "long" summary, where the data has no topics.
         words: None with topics; else the number of words from which a summary is long.
     """
+
     names: tuple[str, ...]
     words: int | None = None
 
@@ -69,7 +74,9 @@ class Classes:
 
 
 def classes_of(rows: Sequence) -> Classes:
-    """The topics that at least `LEAST` rows have, in alphabetical order; where there are not two of them, short and long summaries, halves of the rows."""
+    """The topics that at least `LEAST` rows have, in alphabetical order; where there are not two of them, short and
+    long summaries, halves of the rows.
+    """
     counts = Counter(row["topic"] for row in rows if row.get("topic"))
     found = sorted(topic for topic, count in counts.items() if count >= LEAST)
     if len(found) >= 2:
@@ -79,7 +86,9 @@ def classes_of(rows: Sequence) -> Classes:
 
 
 def labelled(rows: Sequence, classes: Classes, tokenizer, max_tokens: int) -> tuple[list[list[int]], list[int]]:
-    """(token ids, numbers of the classes) of the dialogues that have a class; a dialogue that is too long counts with its beginning."""
+    """(token ids, numbers of the classes) of the dialogues that have a class; a dialogue that is too long counts with
+    its beginning.
+    """
     found = [(row["dialogue"], classes.number(row)) for row in rows if classes.number(row) is not None]
     ids = tokenizer([text for text, _ in found], truncation=True, max_length=max_tokens)["input_ids"]
     return ids, [number for _, number in found]
@@ -87,18 +96,34 @@ def labelled(rows: Sequence, classes: Classes, tokenizer, max_tokens: int) -> tu
 
 def _batch(rows, device):
     tensors = [torch.tensor(row) for row in rows]
-    return {"input_ids": pad_sequence(tensors, batch_first=True).to(device),
-            "attention_mask": pad_sequence([torch.ones_like(tensor) for tensor in tensors], batch_first=True).to(device)}
+    return {
+        "input_ids": pad_sequence(tensors, batch_first=True).to(device),
+        "attention_mask": pad_sequence([torch.ones_like(tensor) for tensor in tensors], batch_first=True).to(device),
+    }
 
 
-def train_classifier(model: Classifier, texts: Sequence[list[int]], labels: Sequence[int], *, steps: int, learning_rate: float, seed: int,
-                     batch_size: int = 16, teacher: Classifier | None = None, alpha: float = 0.5, temperature: float = 2.0,
-                     show_progress: bool = True, name: str = "classifier") -> Classifier:
-    """A trained copy of the model, in evaluation mode; AdamW, a rate that falls linearly to 0, batches of similar length.
+def train_classifier(
+    model: Classifier,
+    texts: Sequence[list[int]],
+    labels: Sequence[int],
+    *,
+    steps: int,
+    learning_rate: float,
+    seed: int,
+    batch_size: int = 16,
+    teacher: Classifier | None = None,
+    alpha: float = 0.5,
+    temperature: float = 2.0,
+    show_progress: bool = True,
+    name: str = "classifier",
+) -> Classifier:
+    """A trained copy of the model, in evaluation mode; AdamW, a rate that falls linearly to 0, batches of similar
+    length.
 
     Args:
         texts, labels: N lists of token ids, and the number of each one's class.
-        teacher: without one the loss is cross-entropy, with one `helpers.compression.distillation.distillation_loss` with alpha and temperature.
+        teacher: without one the loss is cross-entropy, with one `helpers.compression.distillation.distillation_loss`
+            with alpha and temperature.
     """
     model, device = copy.deepcopy(model).train(), next(model.parameters()).device
     optimizer = torch.optim.AdamW(model.parameters(), lr=learning_rate)
@@ -131,7 +156,9 @@ def class_logits(model: Classifier, texts: Sequence[list[int]], batch_size: int 
     found, order = [None] * len(texts), sorted(range(len(texts)), key=lambda row: len(texts[row]))
     with evaluating(model):
         for start in range(0, len(order), batch_size):
-            rows = order[start:start + batch_size]
-            for row, logits in zip(rows, model(**_batch([texts[row] for row in rows], next(model.parameters()).device)).float().cpu()):
+            rows = order[start : start + batch_size]
+            for row, logits in zip(
+                rows, model(**_batch([texts[row] for row in rows], next(model.parameters()).device)).float().cpu()
+            ):
                 found[row] = logits
     return torch.stack(found)

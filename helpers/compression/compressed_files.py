@@ -1,4 +1,6 @@
-"""Compressed models on disk: safetensors and nothing else, bit for bit; a file for other hardware says so before anything is computed."""
+"""Compressed models on disk: safetensors and nothing else, bit for bit; a file for other hardware says so before
+anything is computed.
+"""
 
 from __future__ import annotations
 
@@ -27,9 +29,17 @@ from helpers.models.loading import head_is_tied
 
 WEIGHTS, NOTES = "model.safetensors", "compressed"
 ANYWHERE = ("cpu", "cuda", "mps")
-# Forms of a weight, and the devices that compute with them; the last ones are laid out for one kind of hardware's kernels.
-RUNS_ON = {"Tensor": ANYWHERE, "Int8Tensor": ANYWHERE, "IntxUnpackedToInt8Tensor": ANYWHERE, "Int4Tensor": ("cuda",),
-           "Int4TilePackedTo4dTensor": ("cuda",), "Int4PlainInt32Tensor": ("xpu", "npu"), "Float8Tensor": ("cuda",)}
+# Forms of a weight, and the devices that compute with them; the last ones are laid out for one kind of hardware's
+# kernels.
+RUNS_ON = {
+    "Tensor": ANYWHERE,
+    "Int8Tensor": ANYWHERE,
+    "IntxUnpackedToInt8Tensor": ANYWHERE,
+    "Int4Tensor": ("cuda",),
+    "Int4TilePackedTo4dTensor": ("cuda",),
+    "Int4PlainInt32Tensor": ("xpu", "npu"),
+    "Float8Tensor": ("cuda",),
+}
 
 
 class CompressedError(RuntimeError):
@@ -37,25 +47,29 @@ class CompressedError(RuntimeError):
 
 
 def save_compressed(model, tokenizer, folder) -> Path:
-    """Writes weights, configuration and tokenizer; integers of fewer than 8 bits are packed, a tensor with several names is written once.
+    """Writes weights, configuration and tokenizer; integers of fewer than 8 bits are packed, a tensor with several
+    names is written once.
 
     Args:
-        model: a PEFT model's adapter gets a file of its own beside that of the base: 4-bit weights could not take it up without another rounding.
+        model: a PEFT model's adapter gets a file of its own beside that of the base: 4-bit weights could not take it up
+            without another rounding.
     Returns:
         the folder, as a path.
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / SAFETENSORS_WEIGHTS_NAME).unlink(missing_ok=True)     # of a model that was saved here before
+    (folder / SAFETENSORS_WEIGHTS_NAME).unlink(missing_ok=True)  # of a model that was saved here before
     if isinstance(model, PeftModel):
         model.save_pretrained(folder)
-        (folder / "README.md").unlink()     # peft's form of a model card, not filled in
+        (folder / "README.md").unlink()  # peft's form of a model card, not filled in
         model = copy.deepcopy(model).unload()
     first, tensors, names = {}, {}, {}
     for name, weight in model.state_dict(keep_vars=True).items():
         names[name] = first.setdefault(id(weight), name)
         if names[name] == name:
-            tensors[name] = weight if isinstance(weight, TorchAOBaseTensor) else weight.detach().as_subclass(torch.Tensor)
+            tensors[name] = (
+                weight if isinstance(weight, TorchAOBaseTensor) else weight.detach().as_subclass(torch.Tensor)
+            )
     flat, metadata = flatten_tensor_state_dict(tensors)
     packed = {}
     for name, weight in tensors.items():
@@ -64,9 +78,18 @@ def save_compressed(model, tokenizer, folder) -> Path:
             key = "._".join(name.rsplit(".", 1)) + "_qdata"
             packed[key] = [bits, list(flat[key].shape)]
             flat[key] = pack(flat[key].cpu(), bits)
-    notes = {"same": {name: other for name, other in names.items() if name != other}, "packed": packed, "dtype": str(model.dtype).removeprefix("torch."),
-             "made on": f"{model.device.type} ({platform.machine()}, torchao {version('torchao')}, torch {torch.__version__})"}
-    save_file({key: value.contiguous() for key, value in flat.items()}, folder / WEIGHTS, metadata | {NOTES: json.dumps(notes), "format": "pt"})
+    notes = {
+        "same": {name: other for name, other in names.items() if name != other},
+        "packed": packed,
+        "dtype": str(model.dtype).removeprefix("torch."),
+        "made on": f"{model.device.type} ({platform.machine()}, torchao {version('torchao')}, torch "
+        f"{torch.__version__})",
+    }
+    save_file(
+        {key: value.contiguous() for key, value in flat.items()},
+        folder / WEIGHTS,
+        metadata | {NOTES: json.dumps(notes), "format": "pt"},
+    )
     for part in (model.config, model.generation_config, tokenizer):
         part.save_pretrained(folder)
     return folder
@@ -80,9 +103,14 @@ def _read(folder):
             keys, metadata = file.keys(), file.metadata() or {}
             return {key: file.get_tensor(key) for key in keys}, metadata, json.loads(metadata[NOTES])
     except (OSError, SafetensorError) as error:
-        raise CompressedError(f"{path}: is missing, broken or cut short ({str(error).splitlines()[0]}); compress the model again") from None
+        raise CompressedError(
+            f"{path}: is missing, broken or cut short ({str(error).splitlines()[0]}); compress the model again"
+        ) from None
     except KeyError:
-        raise CompressedError(f"{path}: was not written by save_compressed; load it as the ordinary model that it is (helpers.models.loading.load_seq2seq)") from None
+        raise CompressedError(
+            f"{path}: was not written by save_compressed; load it as the ordinary model that it is "
+            "(helpers.models.loading.load_seq2seq)"
+        ) from None
 
 
 def _check_hardware(folder, metadata, notes, device):
@@ -91,15 +119,20 @@ def _check_hardware(folder, metadata, notes, device):
         devices = RUNS_ON.get(form.rpartition(".")[2], ())
         if device not in devices:
             known = " or ".join(devices) or "hardware unknown to the kit"
-            raise CompressedError(f"{folder}: {count} weights are {form}, a form for {known}, and this model is to run on {device} (the file was made on "
-                                  f"{notes['made on']}). Load it on such hardware, or compress the original model again for {device}")
+            raise CompressedError(
+                f"{folder}: {count} weights are {form}, a form for {known}, and this model is to run on "
+                f"{device} (the file was made on "
+                f"{notes['made on']}). Load it on such hardware, or compress the original model again for {device}"
+            )
 
 
 def load_compressed(folder, device: str = "cpu"):
-    """(tokenizer, model) as `save_compressed` was given them, the weights equal bit for bit, ready for `helpers.models.generation.generate`.
+    """(tokenizer, model) as `save_compressed` was given them, the weights equal bit for bit, ready for
+    `helpers.models.generation.generate`.
 
     Raises:
-        CompressedError: no such file, one that is cut short or was not written by `save_compressed`, or weights in a form for other hardware than `device`.
+        CompressedError: no such file, one that is cut short or was not written by `save_compressed`, or weights in a
+            form for other hardware than `device`.
     """
     folder = Path(folder)
     flat, metadata, notes = _read(folder)
@@ -108,15 +141,22 @@ def load_compressed(folder, device: str = "cpu"):
         flat[key] = unpack(flat[key], bits, shape)
     tensors, left = unflatten_tensor_state_dict(flat, metadata)
     if left:
-        raise CompressedError(f"{folder / WEIGHTS}: {', '.join(sorted(left)[:3])} … belong to no weight; compress the model again")
+        raise CompressedError(
+            f"{folder / WEIGHTS}: {', '.join(sorted(left)[:3])} … belong to no weight; compress the model again"
+        )
     with torch.device("meta"):
         model = AutoModelForSeq2SeqLM.from_config(AutoConfig.from_pretrained(folder))
     tensors = restore_nf4(model, tensors, device, getattr(torch, notes["dtype"]))
     weights = {name: nn.Parameter(tensor.to(device), requires_grad=False) for name, tensor in tensors.items()}
-    result = model.load_state_dict(weights | {name: weights[other] for name, other in notes["same"].items()}, strict=False, assign=True)
+    result = model.load_state_dict(
+        weights | {name: weights[other] for name, other in notes["same"].items()}, strict=False, assign=True
+    )
     missing = [name for name, weight in model.named_parameters() if weight.device.type == "meta"]
     if missing or result.unexpected_keys:
-        raise CompressedError(f"{folder}: config.json and {WEIGHTS} are of different models (missing {missing[:3]}, too many {result.unexpected_keys[:3]})")
+        raise CompressedError(
+            f"{folder}: config.json and {WEIGHTS} are of different models (missing {missing[:3]}, too many "
+            f"{result.unexpected_keys[:3]})"
+        )
     model.generation_config = GenerationConfig.from_pretrained(folder)
     model.config.tie_word_embeddings = head_is_tied(model)
     model = prepare_for_cpu(model)
@@ -132,11 +172,15 @@ def weight_files(folder) -> list[Path]:
 
 
 def content_digest(folder) -> str:
-    """SHA-256 of what the files with the weights say. Not of their bytes: safetensors writes its notes in another order each time."""
+    """SHA-256 of what the files with the weights say. Not of their bytes: safetensors writes its notes in another order
+    each time.
+    """
     digest = hashlib.sha256()
     for path in weight_files(folder):
         with path.open("rb") as file:
-            header = file.read(int.from_bytes(file.read(8), "little"))      # the format: its length in 8 bytes, JSON, the numbers
+            header = file.read(
+                int.from_bytes(file.read(8), "little")
+            )  # the format: its length in 8 bytes, JSON, the numbers
             digest.update(json.dumps(json.loads(header), sort_keys=True).encode())
             digest.update(file.read())
     return digest.hexdigest()

@@ -16,7 +16,8 @@ from helpers.models.sizes import count_parameters
 
 
 def soften(logits: torch.Tensor, temperature: float) -> torch.Tensor:
-    """softmax(logits / T) over the last dimension, in float32: T = 1 gives the model's own distribution, a large T nearly the uniform one.
+    """softmax(logits / T) over the last dimension, in float32: T = 1 gives the model's own distribution, a large T
+    nearly the uniform one.
 
     Source: Hinton et al. 2015, equation 1.
     """
@@ -33,13 +34,17 @@ def soft_loss(student_logits: torch.Tensor, teacher_logits: torch.Tensor, temper
     return (teacher.exp() * (teacher - student)).sum(-1)
 
 
-def distillation_loss(student_logits: torch.Tensor, teacher_logits: torch.Tensor, labels: torch.Tensor, alpha: float, temperature: float) -> torch.Tensor:
-    """α · T² · KL(teacher at T ‖ student at T) + (1 − α) · cross-entropy with the hard labels at T = 1, mean over the labels that count.
+def distillation_loss(
+    student_logits: torch.Tensor, teacher_logits: torch.Tensor, labels: torch.Tensor, alpha: float, temperature: float
+) -> torch.Tensor:
+    """α · T² · KL(teacher at T ‖ student at T) + (1 − α) · cross-entropy with the hard labels at T = 1, mean over the
+    labels that count.
 
     The gradients of the soft part shrink as 1/T²; the factor T² keeps both parts' weights when T changes.
 
     Args:
-        student_logits, teacher_logits: (..., V) of the same positions, such as (B, T, V) for texts or (B, V) for classes.
+        student_logits, teacher_logits: (..., V) of the same positions, such as (B, T, V) for texts or (B, V) for
+            classes.
         labels: (...) the hard labels; positions with `helpers.data.pairs.IGNORED`, such as padding, enter neither part.
         alpha: 0 (hard labels alone) to 1 (the teacher alone); temperature: above 0.
     Raises:
@@ -48,12 +53,15 @@ def distillation_loss(student_logits: torch.Tensor, teacher_logits: torch.Tensor
     """
     check_mixture(alpha, temperature)
     if student_logits.shape != teacher_logits.shape or labels.shape != student_logits.shape[:-1]:
-        raise ValueError(f"shapes: student {tuple(student_logits.shape)}, teacher {tuple(teacher_logits.shape)}, labels {tuple(labels.shape)}; "
-                         "both logits need one shape, and the labels the same without its last dimension")
+        raise ValueError(
+            f"shapes: student {tuple(student_logits.shape)}, teacher {tuple(teacher_logits.shape)}, labels "
+            f"{tuple(labels.shape)}; "
+            "both logits need one shape, and the labels the same without its last dimension"
+        )
     counts = labels != IGNORED
     if not counts.any():
         raise ValueError(f"labels: all of them are {IGNORED}; there is nothing to learn from")
-    student, teacher = student_logits[counts].float(), teacher_logits[counts]       # (N, V)
+    student, teacher = student_logits[counts].float(), teacher_logits[counts]  # (N, V)
     hard = cross_entropy(student, labels[counts])
     if alpha == 0:
         return hard
@@ -74,30 +82,39 @@ def _key(input_ids, labels):
 
 @torch.no_grad()
 def remembering(teacher, tokenizer, pairs, batch_size: int = 50):
-    """The teacher with its answers to these pairs kept: many trainings on them then take its forward pass once instead of once each.
+    """The teacher with its answers to these pairs kept: many trainings on them then take its forward pass once instead
+    of once each.
 
-    Kept is what goes into the output head, (T, d) for each pair, since a frozen teacher says the same every time; the head itself is still computed.
+    Kept is what goes into the output head, (T, d) for each pair, since a frozen teacher says the same every time; the
+    head itself is still computed.
 
     Args:
         pairs: as `helpers.data.pairs.encode_pairs` gives them; any other pair is answered with a KeyError.
     Returns:
-        a model that shares the teacher's weights and configuration, for `helpers.training.trainer.train(..., teacher=…)`.
+        a model that shares the teacher's weights and configuration, for `helpers.training.trainer.train(...,
+        teacher=…)`.
     """
     head, collate, seen, kept = teacher.get_output_embeddings(), Collator(tokenizer.pad_token_id), [], {}
     order = sorted(range(len(pairs)), key=lambda row: len(pairs[row]["input_ids"]))
     hook = head.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
     with evaluating(teacher):
         for start in range(0, len(order), batch_size):
-            rows = [pairs[row] for row in order[start:start + batch_size]]
+            rows = [pairs[row] for row in order[start : start + batch_size]]
             teacher(**{name: tensor.to(teacher.device) for name, tensor in collate(rows).items()})
-            kept |= {_key(row["input_ids"], row["labels"]): states[:len(row["labels"])].clone() for row, states in zip(rows, seen.pop())}
+            kept |= {
+                _key(row["input_ids"], row["labels"]): states[: len(row["labels"])].clone()
+                for row, states in zip(rows, seen.pop())
+            }
     hook.remove()
 
     def answer(input_ids, attention_mask, labels):
-        keys = [_key(ids[real.bool()].tolist(), hard[hard != IGNORED].tolist()) for ids, real, hard in zip(input_ids, attention_mask, labels)]
+        keys = [
+            _key(ids[real.bool()].tolist(), hard[hard != IGNORED].tolist())
+            for ids, real, hard in zip(input_ids, attention_mask, labels)
+        ]
         states = pad_sequence([kept[key] for key in keys], batch_first=True)
         missing = labels.shape[1] - states.shape[1]
-        return Seq2SeqLMOutput(logits=head(pad(states, (0, 0, 0, missing))))        # (B, T, V)
+        return Seq2SeqLMOutput(logits=head(pad(states, (0, 0, 0, missing))))  # (B, T, V)
 
     copied = copy.copy(teacher)
     copied.forward = answer
@@ -105,7 +122,8 @@ def remembering(teacher, tokenizer, pairs, batch_size: int = 50):
 
 
 def kept_layers(layers: int, kept: int) -> list[int]:
-    """Which of so many layers a student keeps: evenly spaced, the first always (T5's first layer holds the relative positions), the last from two on.
+    """Which of so many layers a student keeps: evenly spaced, the first always (T5's first layer holds the relative
+    positions), the last from two on.
 
     Raises:
         ValueError: fewer than one, or more than there are.
@@ -125,12 +143,13 @@ def keep_layers(stack, kept: int):
     stack.block = nn.ModuleList(stack.block[place] for place in kept_layers(len(stack.block), kept))
     stack.config.num_layers = kept
     for place, block in enumerate(stack.block):
-        for layer in block.layer[:-1]:      # the place of this layer's keys and values in the cache
+        for layer in block.layer[:-1]:  # the place of this layer's keys and values in the cache
             getattr(layer, "SelfAttention", getattr(layer, "EncDecAttention", None)).layer_idx = place
 
 
 def student_of(teacher, encoder_layers: int, decoder_layers: int):
-    """A smaller T5 of copied layers of the teacher, its embeddings, final norms and head: an ordinary model with a configuration of its own.
+    """A smaller T5 of copied layers of the teacher, its embeddings, final norms and head: an ordinary model with a
+    configuration of its own.
 
     Args:
         encoder_layers, decoder_layers: how many of each are kept (`kept_layers`). The teacher is left as it is.
@@ -145,18 +164,24 @@ def student_of(teacher, encoder_layers: int, decoder_layers: int):
 
 
 def half_of(model) -> tuple[int, int]:
-    """(encoder layers, decoder layers) of a student of a T5: the most, the same share of both, that leave at most half of its parameters.
+    """(encoder layers, decoder layers) of a student of a T5: the most, the same share of both, that leave at most half
+    of its parameters.
 
     Raises:
         ValueError: even one layer of each is more than half: the embeddings are too large a part of the model.
     """
     layers = len(model.encoder.block), len(model.decoder.block)
-    blocks = [sum(weight.numel() for weight in stack.block[-1].parameters()) for stack in (model.encoder, model.decoder)]
+    blocks = [
+        sum(weight.numel() for weight in stack.block[-1].parameters()) for stack in (model.encoder, model.decoder)
+    ]
     total = count_parameters(model).total
     rest = total - sum(size * number for size, number in zip(blocks, layers))
     for kept in range(max(layers), 0, -1):
         pair = tuple(max(1, number * kept // max(layers)) for number in layers)
         if rest + sum(size * number for size, number in zip(blocks, pair)) <= total / 2:
             return pair
-    raise ValueError(f"model: one layer of its encoder and one of its decoder leave {(rest + sum(blocks)) / total:.0%} of its parameters, more than half; "
-                     "a student of copied layers cannot be so small")
+    raise ValueError(
+        f"model: one layer of its encoder and one of its decoder leave {(rest + sum(blocks)) / total:.0%} of "
+        "its parameters, more than half; "
+        "a student of copied layers cannot be so small"
+    )

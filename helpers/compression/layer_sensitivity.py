@@ -34,5 +34,7 @@ def sensitivity(model, tokenizer, pairs, variants: Mapping[str, Callable]) -> di
         variants: name -> function that makes the changed model; one exists at a time.
     """
     before = pair_losses(model, tokenizer, pairs)
-    return {name: paired_difference(pair_losses(make(), tokenizer, pairs), before)
-            for name, make in progress(variants.items(), total=len(variants), desc="one part at a time", unit="part")}
+    return {
+        name: paired_difference(pair_losses(make(), tokenizer, pairs), before)
+        for name, make in progress(variants.items(), total=len(variants), desc="one part at a time", unit="part")
+    }

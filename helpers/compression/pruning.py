@@ -1,4 +1,6 @@
-"""Pruning: copies of a model in which the least important weights are zero, wherever they stand or two of every four; what zeros are worth on disk."""
+"""Pruning: copies of a model in which the least important weights are zero, wherever they stand or two of every four;
+what zeros are worth on disk.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,7 @@ from helpers.data.pairs import Collator
 from helpers.models.generation import evaluating
 
 SCOPES = ("layer", "global")
-GROUP = 4       # neighbours in a row, two of which are zero: what the sparse tensor cores of NVIDIA's GPUs compute with
+GROUP = 4  # neighbours in a row, two of which are zero: what the sparse tensor cores of NVIDIA's GPUs compute with
 
 
 def _copied(model, layers):
@@ -26,7 +28,9 @@ def _copied(model, layers):
 
 
 def _without_signs(model, layers):
-    """Pruned weights are products with a mask of zeros, and half of them −0: equal to 0, but with a bit set that no file compresses away."""
+    """Pruned weights are products with a mask of zeros, and half of them −0: equal to 0, but with a bit set that no
+    file compresses away.
+    """
     with torch.no_grad():
         for name in layers:
             model.get_submodule(name).weight.add_(0.0)
@@ -45,7 +49,8 @@ def pruned(model, sparsity: float, scope: str = "layer", layers: Collection[str]
     The result is an ordinary model: torch's masks are applied and removed.
 
     Args:
-        sparsity: from 0 to below 1. scope: "layer": that share of each layer; "global": of all layers together, with one threshold.
+        sparsity: from 0 to below 1. scope: "layer": that share of each layer; "global": of all layers together, with
+            one threshold.
         layers: names; all linear ones but the head without a value.
     Raises:
         ValueError: another share or scope.
@@ -57,7 +62,9 @@ def pruned(model, sparsity: float, scope: str = "layer", layers: Collection[str]
     copied, names = _copied(model, layers)
     modules = [copied.get_submodule(name) for name in names]
     if scope == "global":
-        prune.global_unstructured([(module, "weight") for module in modules], prune.L1Unstructured, amount=float(sparsity))
+        prune.global_unstructured(
+            [(module, "weight") for module in modules], prune.L1Unstructured, amount=float(sparsity)
+        )
     for module in modules:
         if scope == "layer":
             prune.l1_unstructured(module, "weight", amount=float(sparsity))
@@ -86,12 +93,14 @@ def input_norms(model, tokenizer, pairs, layers: Collection[str] | None = None) 
     """Layer -> (columns,) the norm of each of its inputs over all tokens of some pairs."""
     squares, hooks, collate = {}, [], Collator(tokenizer.pad_token_id, multiple=1)
     for name in linear_layers(model) if layers is None else layers:
+
         def add_up(_, inputs, name=name):
             squares[name] = squares.get(name, 0) + inputs[0].float().flatten(0, -2).pow(2).sum(0)
+
         hooks.append(model.get_submodule(name).register_forward_pre_hook(add_up))
     try:
         with evaluating(model):
-            for pair in pairs:      # one at a time: padding would be measured too
+            for pair in pairs:  # one at a time: padding would be measured too
                 model(**{name: tensor.to(model.device) for name, tensor in collate([pair]).items()})
     finally:
         for hook in hooks:
@@ -100,12 +109,15 @@ def input_norms(model, tokenizer, pairs, layers: Collection[str] | None = None) 
 
 
 def wanda(model, norms: Mapping[str, torch.Tensor], sparsity: float = 0.5, fours: bool = False):
-    """A copy in which the weights of least |weight| · ‖its input‖ are zero, the same share of every row: nothing is trained.
+    """A copy in which the weights of least |weight| · ‖its input‖ are zero, the same share of every row: nothing is
+    trained.
 
-    torchao's WandaSparsifier (0.18) is not used: it multiplies by the squared norm, and compares all weights of a layer instead of a row's.
+    torchao's WandaSparsifier (0.18) is not used: it multiplies by the squared norm, and compares all weights of a layer
+    instead of a row's.
 
     Args:
-        norms: as `input_norms` gives them; the layers that they name are pruned. sparsity: share. fours: two of every four neighbours instead.
+        norms: as `input_norms` gives them; the layers that they name are pruned. sparsity: share. fours: two of every
+            four neighbours instead.
     Raises:
         ValueError: another share; rows that are no whole number of fours.
     Source: Sun et al. 2023, section 3 (equation 1), and 4.2 for two of four.
@@ -117,7 +129,7 @@ def wanda(model, norms: Mapping[str, torch.Tensor], sparsity: float = 0.5, fours
     for name, norm in norms.items():
         weight = copied.get_submodule(name).weight
         score = (weight.detach().float().abs() * norm).reshape(-1, GROUP if fours else weight.shape[1])
-        smallest = score.argsort(dim=1, stable=True)[:, :GROUP // 2 if fours else round(sparsity * weight.shape[1])]
+        smallest = score.argsort(dim=1, stable=True)[:, : GROUP // 2 if fours else round(sparsity * weight.shape[1])]
         with torch.no_grad():
             weight.view(score.shape).scatter_(1, smallest, 0.0)
     return copied
@@ -131,7 +143,9 @@ def _check_columns(model, names):
 
 
 def zeros(model, layers: Collection[str] | None = None) -> float:
-    """Share of the weights that are exactly zero, in the named layers (all linear ones but the head without a value)."""
+    """Share of the weights that are exactly zero, in the named layers (all linear ones but the head without a
+    value).
+    """
     weights = [model.get_submodule(name).weight for name in (linear_layers(model) if layers is None else layers)]
     return sum(int((weight == 0).sum()) for weight in weights) / sum(weight.numel() for weight in weights)
 
@@ -156,11 +170,17 @@ def from_bitmap(bits: torch.Tensor, values: torch.Tensor, shape) -> torch.Tensor
 def stored_bytes(weight: torch.Tensor) -> dict[str, int]:
     """Bytes of one matrix in several forms, the values as they are.
 
-    "dense": all values. "bitmap": as `to_bitmap` gives it. "CSR": the values that are not zero, their columns as 32-bit integers, and where each
-    row begins (as torch.sparse_csr). "zlib": the dense bytes compressed without loss. "2:4", where the matrix has that pattern: two values of
-    every four, and two bits for the place of each.
+    "dense": all values. "bitmap": as `to_bitmap` gives it. "CSR": the values that are not zero, their columns as 32-bit
+        integers, and where each
+    row begins (as torch.sparse_csr). "zlib": the dense bytes compressed without loss. "2:4", where the matrix has that
+    pattern: two values of every four, and two bits for the place of each.
     """
     size, kept, count = weight.element_size(), int((weight != 0).sum()), weight.numel()
     raw = weight.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()
-    forms = {"dense": size * count, "bitmap": -(-count // 8) + size * kept, "CSR": (size + 4) * kept + 4 * (len(weight) + 1), "zlib": len(zlib.compress(raw, 6))}
+    forms = {
+        "dense": size * count,
+        "bitmap": -(-count // 8) + size * kept,
+        "CSR": (size + 4) * kept + 4 * (len(weight) + 1),
+        "zlib": len(zlib.compress(raw, 6)),
+    }
     return forms | ({"2:4": count // 2 * size + count // 8} if has_two_of_four(weight) else {})

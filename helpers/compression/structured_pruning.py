@@ -1,4 +1,6 @@
-"""Structured pruning: whole feed-forward neurons and attention heads are taken out of a T5, and what is left is an ordinary, smaller T5."""
+"""Structured pruning: whole feed-forward neurons and attention heads are taken out of a T5, and what is left is an
+ordinary, smaller T5.
+"""
 
 from __future__ import annotations
 
@@ -25,6 +27,7 @@ class Units:
         into: names of the linear layers whose rows they are; out: name of the one whose columns they are.
         kind: the last part of the layer's name, such as "SelfAttention".
     """
+
     count: int
     width: int
     into: tuple[str, ...]
@@ -45,14 +48,25 @@ def units(model) -> dict[str, Units]:
             into = tuple(f"{name}.{child}" for child, _ in module.named_children() if child.startswith("wi"))
             found[name] = Units(module.wo.in_features, 1, into, f"{name}.wo", kind)
         elif kind in (SELF, CROSS):
-            found[name] = Units(module.n_heads, module.key_value_proj_dim, tuple(f"{name}.{child}" for child in "qkv"), f"{name}.o", kind)
+            found[name] = Units(
+                module.n_heads,
+                module.key_value_proj_dim,
+                tuple(f"{name}.{child}" for child in "qkv"),
+                f"{name}.o",
+                kind,
+            )
     if not found:
-        raise ValueError(f"{type(model).__name__}: has no layers called {FEED_FORWARD} or {SELF}; only models built as T5 can be pruned by this")
+        raise ValueError(
+            f"{type(model).__name__}: has no layers called {FEED_FORWARD} or {SELF}; only models built as T5 "
+            "can be pruned by this"
+        )
     return found
 
 
 def _sizes(model, layers, group, dim):
-    """(count,) the norm of what belongs to each unit, product over the layers: that is what a scale moved from one layer to the next leaves as it is."""
+    """(count,) the norm of what belongs to each unit, product over the layers: that is what a scale moved from one
+    layer to the next leaves as it is.
+    """
     product = 1
     for name in layers:
         weight = model.get_submodule(name).weight.detach().float()
@@ -65,12 +79,18 @@ def magnitudes(model) -> dict[str, torch.Tensor]:
 
     Of a head's three matrices only the values count: queries and keys say where it looks, not how much it adds.
     """
-    return {name: (_sizes(model, group.into if group.width == 1 else group.into[2:], group, 0) * _sizes(model, [group.out], group, 1)).cpu()
-            for name, group in units(model).items()}
+    return {
+        name: (
+            _sizes(model, group.into if group.width == 1 else group.into[2:], group, 0)
+            * _sizes(model, [group.out], group, 1)
+        ).cpu()
+        for name, group in units(model).items()
+    }
 
 
 def gradient_importance(model, tokenizer, pairs) -> dict[str, torch.Tensor]:
-    """Layer -> (count,) how much the loss would change, to first order, if the neuron or head alone were switched off; mean over pairs, in nats.
+    """Layer -> (count,) how much the loss would change, to first order, if the neuron or head alone were switched off;
+    mean over pairs, in nats.
 
     Switching it off takes its columns of the output layer to zero, so it is |Σ gradient · weight| over them.
     Source: Michel et al. 2019, section 4.1 (heads); Molchanov et al. 2019, equation 5 (neurons).
@@ -89,17 +109,22 @@ def gradient_importance(model, tokenizer, pairs) -> dict[str, torch.Tensor]:
 
 
 def _kept(importance, groups, share):
-    """Layer -> indices of the units that stay: as many in each layer of a kind, since config.json has one number for all.
+    """Layer -> indices of the units that stay: as many in each layer of a kind, since config.json has one number for
+    all.
 
-    T5 computes the bias of relative positions in the first layer of a stack and gives it to the others head by head: its self-attentions
-    must all lose the same heads, those of the least importance added up.
+    T5 computes the bias of relative positions in the first layer of a stack and gives it to the others head by head:
+    its self-attentions must all lose the same heads, those of the least importance added up.
     """
     kept = {}
     for name, group in groups.items():
         score = importance[name]
         if group.kind == SELF:
             stack = name.split(".")[0]
-            score = sum(importance[other] for other, found in groups.items() if found.kind == SELF and other.split(".")[0] == stack)
+            score = sum(
+                importance[other]
+                for other, found in groups.items()
+                if found.kind == SELF and other.split(".")[0] == stack
+            )
         stay = group.count - round(share * group.count)
         if not stay:
             raise ValueError(f"heads: {share!r} of {group.count} in {name} leaves none; leave at least one")
@@ -108,10 +133,12 @@ def _kept(importance, groups, share):
 
 
 def smaller(model, importance: Mapping[str, torch.Tensor], neurons: float = 0.0, heads: float = 0.0):
-    """A copy without the least important neurons and heads; its configuration says how many are left, and it loads like any other T5.
+    """A copy without the least important neurons and heads; its configuration says how many are left, and it loads like
+    any other T5.
 
     Args:
-        importance: as `magnitudes` or `gradient_importance` gives it. neurons, heads: share to take out of every layer, from 0 to below 1.
+        importance: as `magnitudes` or `gradient_importance` gives it. neurons, heads: share to take out of every layer,
+            from 0 to below 1.
     Raises:
         ValueError: another share, or one that leaves no head or neuron.
     """

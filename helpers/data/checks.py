@@ -19,11 +19,15 @@ from helpers.data.records import SUFFIXES, DataError, Problem, Row, parse_rows, 
 from helpers.data.splits import dialogue_key
 
 DELIMITERS = {"\t": "tabs", ";": "semicolons", ",": "commas", "|": "vertical bars"}
-USUAL_NAMES = {"dialogue": ("dialog", "conversation", "transcript", "text", "chat", "messages"), "summary": ("summaries", "abstract", "reference", "target", "highlights")}
+USUAL_NAMES = {
+    "dialogue": ("dialog", "conversation", "transcript", "text", "chat", "messages"),
+    "summary": ("summaries", "abstract", "reference", "target", "highlights"),
+}
 
 
 class Located(NamedTuple):
     """A row in the kit's form with its place: the line of the file, and its number among the rows, both from 1."""
+
     line: int
     record: int
     row: dict
@@ -31,6 +35,7 @@ class Located(NamedTuple):
 
 class CheckedFile(NamedTuple):
     """What one file holds: rows that can be used, how many there are in all, and what is wrong with the others."""
+
     path: Path
     split: str | None
     rows: list[Located]
@@ -39,7 +44,8 @@ class CheckedFile(NamedTuple):
 
 
 def check_file(path: Path, split: str | None) -> CheckedFile:
-    """All that is wrong with one file by the loader's own rules; after a fault that stops the loader, by the best guess at what was meant.
+    """All that is wrong with one file by the loader's own rules; after a fault that stops the loader, by the best guess
+    at what was meant.
 
     Args:
         split: train, validation …; None for a single file.
@@ -48,15 +54,21 @@ def check_file(path: Path, split: str | None) -> CheckedFile:
     lines = sorted({row.line for row in rows} | {problem.line for problem in unreadable})
     records = {line: number for number, line in enumerate(lines, start=1)}
     raw = _lines(path) if unreadable else []
-    findings += [finding_of(problem, records[problem.line], raw[problem.line - 1] if problem.line <= len(raw) else "") for problem in unreadable]
+    findings += [
+        finding_of(problem, records[problem.line], raw[problem.line - 1] if problem.line <= len(raw) else "")
+        for problem in unreadable
+    ]
     rows, missing = _named(rows, path)
     findings += missing
     try:
         checked = check_rows(rows, str(path), split or "row")
-    except DataError as error:      # a column is missing, which is among the findings
+    except DataError as error:  # a column is missing, which is among the findings
         return CheckedFile(path, split, [], len(lines), findings or [finding_of(problem_of(error, path))])
     values = {row.line: row.values for row in rows}
-    findings += [finding_of(problem, records[problem.line], values[problem.line].get(problem.column.partition("[")[0])) for problem in checked.problems]
+    findings += [
+        finding_of(problem, records[problem.line], values[problem.line].get(problem.column.partition("[")[0]))
+        for problem in checked.problems
+    ]
     bad = {problem.line for problem in checked.problems}
     good = [row.line for row in rows if row.line not in bad]
     located = [Located(line, records[line], record) for line, record in zip(good, checked.records, strict=True)]
@@ -73,7 +85,9 @@ def _read(path):
         if path.suffix.lower() not in SUFFIXES or not path.is_file():
             return [], [], findings
         text, others = _guessed(path.read_bytes())
-        findings = [finding_of(Problem(str(path), line, "", "is not UTF-8"), value=value) for line, value in others] or findings
+        findings = [
+            finding_of(Problem(str(path), line, "", "is not UTF-8"), value=value) for line, value in others
+        ] or findings
         try:
             rows, unreadable = parse_rows(path, text)
         except DataError as second:
@@ -82,7 +96,11 @@ def _read(path):
     if meant is None:
         return rows, unreadable, findings
     what = f"the header names no column 'dialogue': its names are separated by {DELIMITERS[meant]}"
-    remedy = "export the table with commas" if path.suffix.lower() == ".csv" else "call the file .csv and separate its columns by commas"
+    remedy = (
+        "export the table with commas"
+        if path.suffix.lower() == ".csv"
+        else "call the file .csv and separate its columns by commas"
+    )
     findings.append(finding_of(Problem(str(path), 1, "", what), value="".join(rows[0].values), remedy=remedy))
     try:
         return *parse_rows(path, text or _guessed(path.read_bytes())[0], meant), findings
@@ -91,7 +109,9 @@ def _read(path):
 
 
 def _guessed(content):
-    """(text, [(line, what stands there)] of lines that are not UTF-8): by the most likely encoding, where it is not UTF-8."""
+    """(text, [(line, what stands there)] of lines that are not UTF-8): by the most likely encoding, where it is not
+    UTF-8.
+    """
     if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return content.decode("utf-16", errors="replace"), [(1, "a mark of UTF-16")]
     others = []
@@ -99,7 +119,9 @@ def _guessed(content):
         try:
             line.decode("utf-8")
         except UnicodeDecodeError as error:
-            others.append((number, line[max(0, error.start - 20):error.start + 20].decode("cp1252", errors="replace")))
+            others.append(
+                (number, line[max(0, error.start - 20) : error.start + 20].decode("cp1252", errors="replace"))
+            )
     return (content.decode("cp1252", errors="replace") if others else content.decode("utf-8-sig")), others
 
 
@@ -108,11 +130,21 @@ def _lines(path):
 
 
 def _meant_delimiter(rows, path):
-    """The delimiter that the header's names are separated by, if the loader takes another one and so finds no dialogue."""
+    """The delimiter that the header's names are separated by, if the loader takes another one and so finds no
+    dialogue.
+    """
     if not rows or path.suffix.lower() == ".jsonl" or any(name.casefold() == "dialogue" for name in rows[0].values):
         return None
     header = "\0".join(rows[0].values)
-    return next((mark for mark in DELIMITERS if "dialogue" in [name.strip(" \"\ufeff").casefold() for part in header.split("\0") for name in part.split(mark)]), None)
+    return next(
+        (
+            mark
+            for mark in DELIMITERS
+            if "dialogue"
+            in [name.strip(' "\ufeff').casefold() for part in header.split("\0") for name in part.split(mark)]
+        ),
+        None,
+    )
 
 
 def _named(rows, path):
@@ -124,40 +156,77 @@ def _named(rows, path):
             require_columns(rows, str(path), [column])
         except DataError as error:
             near = next((name for name in names if name.strip().casefold() == column), None)
-            likely = near or next((name for name in names if name.strip().casefold() in USUAL_NAMES.get(column, ())), None) or next(
-                iter(difflib.get_close_matches(column, names, 1)), None)
+            likely = (
+                near
+                or next((name for name in names if name.strip().casefold() in USUAL_NAMES.get(column, ())), None)
+                or next(iter(difflib.get_close_matches(column, names, 1)), None)
+            )
             remedy = f"rename the column {visible(likely)!r} to {column!r}" if likely else f"add a column {column!r}"
             findings.append(finding_of(problem_of(error, path), remedy=remedy))
             renamed |= {near: column} if near else {}
-    return [Row(row.line, {renamed.get(name, name): value for name, value in row.values.items()}) for row in rows] if renamed else rows, findings
+    return [
+        Row(row.line, {renamed.get(name, name): value for name, value in row.values.items()}) for row in rows
+    ] if renamed else rows, findings
 
 
 # Repetitions have an upper bound everywhere, so that no text can make the search take long.
 SPEAKER = re.compile(r"^[ \t]{0,20}([^:\n]{1,40}):[ \t]{0,20}\S", re.MULTILINE)
-PLACEHOLDER = re.compile(r"(todo|tbd|tba|n/?a|none|null|nan|x{2,20}|summary|(lorem ipsum|fill in|to be (done|written|added))\b.{0,80})?", re.IGNORECASE | re.DOTALL)
+PLACEHOLDER = re.compile(
+    r"(todo|tbd|tba|n/?a|none|null|nan|x{2,20}|summary|(lorem ipsum|fill in|to be (done|written|added))\b.{0,80})?",
+    re.IGNORECASE | re.DOTALL,
+)
 LEAST_TURNS, LEAST_WORDS, LEAST_SUMMARY_WORDS = 2, 8, 3
 
 
 class Sign(NamedTuple):
     """Something suspicious in a text: what it looks like, and what to do about it."""
+
     pattern: re.Pattern
     what: str
     remedy: str
 
 
 SIGNS = (
-    # UTF-8 bytes of accented letters and of curly quotes, read as Windows' 1252; and the sign for a letter that could not be read
-    Sign(re.compile("[ÂÃ][\u0080-\u00bf€‚ƒ„…†‡ˆ‰Š‹ŒŽ‘’“”•–—˜™š›œžŸ]|â€[\u0080-\u00bf™œž¦“”˜]?|\ufffd"), "has letters that were read in the wrong encoding",
-         "save the source again as UTF-8 and export it anew"),
-    Sign(re.compile(r"</?[a-zA-Z][^<>\n]{0,200}>|&(?:nbsp|amp|lt|gt|quot|#\d{2,5});"), "has HTML in it", "remove tags, write &amp; and the like as characters"),
-    Sign(re.compile(r"[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,5}"), "has an e-mail address in it", "replace it, or ask the person"),
-    Sign(re.compile(r"(?<![\w.])(?:\+\d(?:[ ()/-]{0,2}\d){7,13}|0(?:[ ()-]{0,2}\d){8,13}|\(?\d{3}\)?[ .-]\d{3}[ .-]\d{4})(?!\w)"), "has what looks like a telephone number in it", "replace it, or ask the person"),
-    Sign(re.compile(r"\A[=@+-] ?[A-Za-z]{1,30}\("), "is a formula for a spreadsheet, which would compute it", "put a word before it"),
-    Sign(re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u202a-\u202e\u2066-\u2069]"), "has invisible characters that steer a terminal or turn the text around", "remove them"))
+    # UTF-8 bytes of accented letters and of curly quotes, read as Windows' 1252; and the sign for a letter that could
+    # not be read
+    Sign(
+        re.compile("[ÂÃ][\u0080-\u00bf€‚ƒ„…†‡ˆ‰Š‹ŒŽ‘’“”•–—˜™š›œžŸ]|â€[\u0080-\u00bf™œž¦“”˜]?|\ufffd"),
+        "has letters that were read in the wrong encoding",
+        "save the source again as UTF-8 and export it anew",
+    ),
+    Sign(
+        re.compile(r"</?[a-zA-Z][^<>\n]{0,200}>|&(?:nbsp|amp|lt|gt|quot|#\d{2,5});"),
+        "has HTML in it",
+        "remove tags, write &amp; and the like as characters",
+    ),
+    Sign(
+        re.compile(r"[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,5}"),
+        "has an e-mail address in it",
+        "replace it, or ask the person",
+    ),
+    Sign(
+        re.compile(
+            r"(?<![\w.])(?:\+\d(?:[ ()/-]{0,2}\d){7,13}|0(?:[ ()-]{0,2}\d){8,13}|\(?\d{3}\)?[ .-]\d{3}[ .-]\d{4})(?!\w)"
+        ),
+        "has what looks like a telephone number in it",
+        "replace it, or ask the person",
+    ),
+    Sign(
+        re.compile(r"\A[=@+-] ?[A-Za-z]{1,30}\("),
+        "is a formula for a spreadsheet, which would compute it",
+        "put a word before it",
+    ),
+    Sign(
+        re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u202a-\u202e\u2066-\u2069]"),
+        "has invisible characters that steer a terminal or turn the text around",
+        "remove them",
+    ),
+)
 
 
 class Warned(NamedTuple):
     """One warning about a row in the kit's form."""
+
     column: str
     what: str
     remedy: str
@@ -169,12 +238,19 @@ def warnings_of(record: dict) -> Iterator[Warned]:
     Args:
         record: a row as `helpers.data.dialogues.check_rows` gives it.
     """
-    texts = {"dialogue": record["dialogue"], **{f"summary {number}" if number > 1 else "summary": text for number, text in enumerate(record["summaries"], 1)}}
+    texts = {
+        "dialogue": record["dialogue"],
+        **{
+            f"summary {number}" if number > 1 else "summary": text for number, text in enumerate(record["summaries"], 1)
+        },
+    }
     for column, text in texts.items():
         for sign in SIGNS:
             if found := sign.pattern.search(text):
                 yield Warned(column, f"{sign.what}, {found[0].strip()[:30]!r}", sign.remedy)
-        yield from _dialogue_warnings(text) if column == "dialogue" else _summary_warnings(column, text, record["dialogue"])
+        yield from (
+            _dialogue_warnings(text) if column == "dialogue" else _summary_warnings(column, text, record["dialogue"])
+        )
 
 
 def speakers(dialogue: str) -> list[str]:
@@ -188,7 +264,11 @@ def _dialogue_warnings(text):
         yield Warned("dialogue", f"is very short: {len(turns)} turns, {spoken} words", "is it whole?")
     named = sum(bool(SPEAKER.match(line)) for line in turns)
     if 2 * named < len(turns):
-        yield Warned("dialogue", f"names a speaker on {named} of {len(turns)} lines", "write each turn on a line of its own, as \"name: what is said\"")
+        yield Warned(
+            "dialogue",
+            f"names a speaker on {named} of {len(turns)} lines",
+            'write each turn on a line of its own, as "name: what is said"',
+        )
     elif len(turns) >= LEAST_TURNS and len(speakers(text)) < 2:
         yield Warned("dialogue", "has one speaker only", "is it whole?")
 

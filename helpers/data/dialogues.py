@@ -15,6 +15,7 @@ OWN_COLUMNS = ("id", "dialogue", "summary", "topic", "summaries")
 
 class Checked(NamedTuple):
     """Rows in the kit's form, what is wrong with the others, and whether the source gives ids of its own."""
+
     records: list[dict]
     problems: list[Problem]
     has_ids: bool
@@ -23,8 +24,9 @@ class Checked(NamedTuple):
 @dataclass(frozen=True)
 class Layout:
     """Which columns of a source hold what; `id` and `topic` are None where it has none."""
+
     id: str | None
-    summaries: tuple[str, ...]      # ("summary",), DialogSum's ("summary1", "summary2", …), or ("summaries",): a list
+    summaries: tuple[str, ...]  # ("summary",), DialogSum's ("summary1", "summary2", …), or ("summaries",): a list
     topic: str | None
     extras: tuple[str, ...]
 
@@ -36,8 +38,12 @@ class Layout:
             id=next((name for name in ("id", "fname") if name in names), None),
             summaries=("summaries",) if "summaries" in names else tuple(numbered) or ("summary",),
             topic=next((name for name in ("topic", "topic1") if name in names), None),
-            extras=tuple(name for name in names
-                         if name not in (*OWN_COLUMNS, "fname") and not re.fullmatch(r"(summary|topic)\d+", name)))
+            extras=tuple(
+                name
+                for name in names
+                if name not in (*OWN_COLUMNS, "fname") and not re.fullmatch(r"(summary|topic)\d+", name)
+            ),
+        )
 
 
 def text_fault(value) -> str:
@@ -86,7 +92,7 @@ def check_rows(rows: Sequence[Row], source: str, id_prefix: str = "row", remedy:
 def _to_record(values, layout):
     """(record, [(column, fault)]); the record is whole only if there is no fault."""
     name = values.get(layout.id or "id")
-    name = str(name) if type(name) in (int, float) else name        # numbers are fine as ids; True is not
+    name = str(name) if type(name) in (int, float) else name  # numbers are fine as ids; True is not
     texts = {layout.id or "id": name, "dialogue": values.get("dialogue")}
     summary, summaries = values.get("summary"), values.get("summaries")
     if layout.summaries != ("summaries",):
@@ -97,7 +103,7 @@ def _to_record(values, layout):
         summaries = {"summaries": summary if summaries in (None, []) else summaries}
     texts |= summaries
     topic = values.get(layout.topic) or ""
-    if summary is not None:     # a source may have it next to `summaries`
+    if summary is not None:  # a source may have it next to `summaries`
         texts["summary"] = summary
     if topic:
         texts[layout.topic] = topic
@@ -106,8 +112,14 @@ def _to_record(values, layout):
         return {"id": str(name) if name is not None else ""}, faults
     summaries = [clean(text) for text in summaries.values()]
     extras = {column: values.get(column) for column in layout.extras}
-    return {"id": name.strip(), "dialogue": clean(values["dialogue"]), "summary": clean(summary or summaries[0]),
-            "topic": topic.strip(), "summaries": summaries, **extras}, []
+    return {
+        "id": name.strip(),
+        "dialogue": clean(values["dialogue"]),
+        "summary": clean(summary or summaries[0]),
+        "topic": topic.strip(),
+        "summaries": summaries,
+        **extras,
+    }, []
 
 
 def _extra_faults(values, layout, kinds):

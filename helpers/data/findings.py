@@ -1,4 +1,6 @@
-"""Findings: one thing that is wrong with somebody's data each, as a report lists it: where, what was found, what to do."""
+"""Findings: one thing that is wrong with somebody's data each, as a report lists it: where, what was found, what to
+do.
+"""
 
 from __future__ import annotations
 
@@ -14,8 +16,8 @@ from helpers.display import table
 
 ERROR, WARNING = "error", "warning"
 COLUMNS = ("", "file", "line", "record", "column", "found", "problem", "what to do")
-ALIKE = 5       # findings of one kind that a report lists; the others are counted
-REMEDIES = {    # part of what the loader says -> what to do about it
+ALIKE = 5  # findings of one kind that a report lists; the others are counted
+REMEDIES = {  # part of what the loader says -> what to do about it
     "is empty (0 bytes)": "save or copy the file again",
     "is empty": "write the text, or delete the row",
     "not a text": "write a text; a number or a list needs quotes around it",
@@ -29,11 +31,12 @@ REMEDIES = {    # part of what the loader says -> what to do about it
     "missing; columns found": "rename the column that holds it",
     "splitting into train, validation and test": "add dialogues, or give a folder with a file a split",
     "has no usable row": "add rows, or correct those that are listed",
-    "is not UTF-8": "save the file as UTF-8 (in a spreadsheet: \"CSV UTF-8\")",
+    "is not UTF-8": 'save the file as UTF-8 (in a spreadsheet: "CSV UTF-8")',
     "twice": "give every column a name of its own",
     "gives it no name": "give every column a name",
     "a second file of split": "keep one of them",
-    "no file for": "rename the files, or give one file alone: it is split for you"}
+    "no file for": "rename the files, or give one file alone: it is split for you",
+}
 
 
 class Finding(NamedTuple):
@@ -43,10 +46,12 @@ class Finding(NamedTuple):
         severity: ERROR: the data cannot be loaded; WARNING: they can, and should be looked at.
         source: name of the file or folder.
         line: of the file, counted from 1; 0 where it is about the whole file.
-        record: how many rows stand above it below the header, and itself: a spreadsheet's row less one; 0 for a whole file.
+        record: how many rows stand above it below the header, and itself: a spreadsheet's row less one; 0 for a whole
+            file.
         column, value: where and what was found, shortened and with everything that does not print made visible.
         what, remedy: the problem, and what to do.
     """
+
     severity: str
     source: str
     line: int
@@ -57,7 +62,12 @@ class Finding(NamedTuple):
     remedy: str
 
     def __str__(self):
-        places = [self.source, f"line {self.line}" if self.line else "", f"record {self.record}" if self.record else "", f"column {self.column}" if self.column else ""]
+        places = [
+            self.source,
+            f"line {self.line}" if self.line else "",
+            f"record {self.record}" if self.record else "",
+            f"column {self.column}" if self.column else "",
+        ]
         found = f" (found: {self.value})" if self.value else ""
         return f"{self.severity}: {', '.join(filter(None, places))}: {self.what}{found}; {self.remedy}"
 
@@ -68,28 +78,51 @@ class Finding(NamedTuple):
 
 
 def visible(value, length: int = 60) -> str:
-    """A value as one short line in which every character can be seen: newlines as ⏎, control characters by their number."""
+    """A value as one short line in which every character can be seen: newlines as ⏎, control characters by their
+    number.
+    """
     text = "" if value is None else value if isinstance(value, str) else repr(value)
-    shown = "".join(letter if letter.isprintable() else "⏎" if letter == "\n" else letter.encode("unicode_escape").decode("ascii") for letter in text[:length])
+    shown = "".join(
+        letter if letter.isprintable() else "⏎" if letter == "\n" else letter.encode("unicode_escape").decode("ascii")
+        for letter in text[:length]
+    )
     return shown + ("…" if len(text) > length else "")
 
 
 def finding_of(problem: Problem, record: int = 0, value: object = None, remedy: str = "") -> Finding:
     """A problem that keeps data from being loaded."""
     known = next((text for part, text in REMEDIES.items() if part in problem.what), "correct it, or delete the row")
-    return Finding(ERROR, visible(Path(problem.source).name, 80), problem.line, record, visible(problem.column), visible(value), visible(problem.what, 300), remedy or known)
+    return Finding(
+        ERROR,
+        visible(Path(problem.source).name, 80),
+        problem.line,
+        record,
+        visible(problem.column),
+        visible(value),
+        visible(problem.what, 300),
+        remedy or known,
+    )
 
 
 def problem_of(error: DataError, source: Path) -> Problem:
     """What a DataError says in its last line, which names the file, and row and column where there are such."""
     said = str(error).splitlines()[-1].strip()
-    found = re.match(r"(?:, row (\d+))?(?:, column (.+?))?: (.+)", said[len(str(source)):]) if said.startswith(str(source)) else None
-    return Problem(str(source), int(found[1] or 0), found[2] or "", found[3]) if found else Problem(str(source), 0, "", said)
+    found = (
+        re.match(r"(?:, row (\d+))?(?:, column (.+?))?: (.+)", said[len(str(source)) :])
+        if said.startswith(str(source))
+        else None
+    )
+    return (
+        Problem(str(source), int(found[1] or 0), found[2] or "", found[3])
+        if found
+        else Problem(str(source), 0, "", said)
+    )
 
 
 @dataclass(frozen=True)
 class Report:
     """All findings about a file or a folder, and how many rows were looked at."""
+
     findings: Sequence[Finding]
     rows: int
 
@@ -108,7 +141,11 @@ class Report:
 
     def listed(self) -> list[Finding]:
         """Errors first, of each kind the first few; the last one of a kind says how many there are in all."""
-        ordered, counts, taken = self.errors + self.warnings, Counter(finding.kind for finding in self.findings), Counter()
+        ordered, counts, taken = (
+            self.errors + self.warnings,
+            Counter(finding.kind for finding in self.findings),
+            Counter(),
+        )
         shown = []
         for finding in ordered:
             taken[finding.kind] += 1
@@ -120,7 +157,11 @@ class Report:
 
     def show(self):
         """The findings as a table for a notebook; everything from the file is escaped."""
-        return table(COLUMNS, [tuple("" if part == 0 else part for part in finding) for finding in self.listed()], self.headline())
+        return table(
+            COLUMNS,
+            [tuple("" if part == 0 else part for part in finding) for finding in self.listed()],
+            self.headline(),
+        )
 
     def __str__(self):
         return "\n".join([self.headline(), *map(str, self.listed())])

@@ -1,4 +1,6 @@
-"""Lengths: prompts and summaries counted in tokens; which rows the settings' limits have room for, and which are left out."""
+"""Lengths: prompts and summaries counted in tokens; which rows the settings' limits have room for, and which are left
+out.
+"""
 
 from __future__ import annotations
 
@@ -13,21 +15,28 @@ from helpers.data.pairs import summary_pairs
 from helpers.data.records import LISTED, DataError
 from helpers.models.loading import load_tokenizer
 
-TAUGHT = ("train", "validation")        # splits whose summaries are completions that a model learns
+TAUGHT = ("train", "validation")  # splits whose summaries are completions that a model learns
 
 
 class Length(NamedTuple):
     """Tokens of a row's zero-shot prompt and of its first summary, end tokens included."""
+
     prompt: int
     summary: int
 
     def too_long(self, settings, split: str) -> list[tuple[str, str]]:
-        """[(column, what is too long)]; a summary must fit where it is learned, a reference in the test split need not."""
+        """[(column, what is too long)]; a summary must fit where it is learned, a reference in the test split need
+        not.
+        """
         found = []
         if self.prompt > settings.max_prompt_tokens:
-            found.append(("dialogue", f"takes {self.prompt} tokens as a prompt, the window holds {settings.max_prompt_tokens}"))
+            found.append(
+                ("dialogue", f"takes {self.prompt} tokens as a prompt, the window holds {settings.max_prompt_tokens}")
+            )
         if self.summary > settings.max_new_tokens and split in TAUGHT:
-            found.append(("summary", f"takes {self.summary} tokens, a completion has room for {settings.max_new_tokens}"))
+            found.append(
+                ("summary", f"takes {self.summary} tokens, a completion has room for {settings.max_new_tokens}")
+            )
         return found
 
 
@@ -35,12 +44,15 @@ def token_lengths(rows: Sequence, tokenizer) -> list[Length]:
     """The lengths of N rows with dialogue and summary; nothing is cut."""
     if not len(rows):
         return []
-    counted = [map(len, tokenizer(texts, truncation=False, verbose=False)["input_ids"]) for texts in summary_pairs(rows)]
+    counted = [
+        map(len, tokenizer(texts, truncation=False, verbose=False)["input_ids"]) for texts in summary_pairs(rows)
+    ]
     return [Length(prompt, summary) for prompt, summary in zip(*counted)]
 
 
 def fitting_dialogues(settings, on_bad_rows: str = "error") -> DatasetDict:
-    """`load_dialogues` without the rows that are too long for the settings; a warning lists those. What stays is not cut.
+    """`load_dialogues` without the rows that are too long for the settings; a warning lists those. What stays is not
+    cut.
 
     Raises:
         DataError: as `load_dialogues`; every row of train, validation or test is too long.
@@ -50,13 +62,23 @@ def fitting_dialogues(settings, on_bad_rows: str = "error") -> DatasetDict:
     kept, left = {}, []
     for split, rows in data.items():
         faults = [length.too_long(settings, split) for length in token_lengths(list(rows), tokenizer)]
-        left += [f"  {split}, {row_id!r}, column {column}: {what}" for row_id, found in zip(rows["id"], faults) for column, what in found[:1]]
+        left += [
+            f"  {split}, {row_id!r}, column {column}: {what}"
+            for row_id, found in zip(rows["id"], faults)
+            for column, what in found[:1]
+        ]
         kept[split] = rows.select([number for number, found in enumerate(faults) if not found]) if any(faults) else rows
         if not len(kept[split]) and split in SPLITS:
-            raise DataError(f"{settings.data}: every dialogue of split {split!r} is too long for this model and these settings; shorten them, or raise "
-                            f"max_prompt_tokens and max_new_tokens\n{left[-1].strip()}")
+            raise DataError(
+                f"{settings.data}: every dialogue of split {split!r} is too long for this model and these "
+                "settings; shorten them, or raise "
+                f"max_prompt_tokens and max_new_tokens\n{left[-1].strip()}"
+            )
     if left:
         rest = f"; the first {LISTED} of them" if len(left) > LISTED else ""
         listed = "\n".join(left[:LISTED])
-        warnings.warn(f"{len(left)} of {sum(map(len, data.values()))} rows are too long and were left out{rest}:\n{listed}", stacklevel=2)
+        warnings.warn(
+            f"{len(left)} of {sum(map(len, data.values()))} rows are too long and were left out{rest}:\n{listed}",
+            stacklevel=2,
+        )
     return DatasetDict(kept)

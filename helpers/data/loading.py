@@ -1,4 +1,6 @@
-"""Data: dialogues with their reference summaries, in one form whatever they come from: the hub, a folder, or one file."""
+"""Data: dialogues with their reference summaries, in one form whatever they come from: the hub, a folder, or one
+file.
+"""
 
 from __future__ import annotations
 
@@ -17,12 +19,13 @@ from helpers.settings import Settings
 
 SPLITS = ("train", "validation", "test")
 ALIASES = {"dev": "validation", "val": "validation", "valid": "validation"}
-WHOLE = None        # stands for the split of a single file, which has yet to be split
+WHOLE = None  # stands for the split of a single file, which has yet to be split
 TASK_COLUMNS = ("id", "task", "answer", "part")
 
 
 class Table(NamedTuple):
     """What was read for one split: where it comes from, its rows, and the lines that are no rows."""
+
     source: str
     rows: list[Row]
     unreadable: list[Problem]
@@ -31,7 +34,8 @@ class Table(NamedTuple):
 def load_dialogues(settings: Settings, on_bad_rows: str = "error") -> DatasetDict:
     """Dialogues in the splits train, validation and test, and any others that a folder has.
 
-    Columns: id, dialogue, summary, topic ("" where the source has none), summaries (every reference summary; the first is
+    Columns: id, dialogue, summary, topic ("" where the source has none), summaries (every reference summary; the first
+        is
     `summary`), then the source's own further columns.
 
     Args:
@@ -47,8 +51,9 @@ def load_dialogues(settings: Settings, on_bad_rows: str = "error") -> DatasetDic
     checked, problems = {}, []
     for split, (source, rows, unreadable) in tables.items():
         extra = f"{source} is read as a split {split!r} of its own; move it away if it is none"
-        checked[split] = check_rows(rows, source, "row" if split is WHOLE else split,
-                                    remedy="" if split in (*SPLITS, WHOLE) else extra)
+        checked[split] = check_rows(
+            rows, source, "row" if split is WHOLE else split, remedy="" if split in (*SPLITS, WHOLE) else extra
+        )
         problems += sorted([*unreadable, *checked[split].problems], key=lambda problem: problem.line)
     settle(problems, sum(len(split.records) for split in checked.values()), on_bad_rows)
     merged = {split: merge_annotators(found.records) for split, found in checked.items()}
@@ -78,13 +83,15 @@ def load_tasks(settings: Settings) -> Dataset:
     wording needs besides the dialogue (a question, say).
 
     Raises:
-        DataError: the data set has no tasks.jsonl beside it, or one of its rows is bad: a column is missing or empty, there
-            is no such dialogue or task, the task lacks a field.
+        DataError: the data set has no tasks.jsonl beside it, or one of its rows is bad: a column is missing or empty,
+            there is no such dialogue or task, the task lacks a field.
     """
     path = _tasks_file(settings)
     if not has_tasks(settings):
-        raise DataError("only the kit's own data set comes with tasks; load them with load_settings(\"pocket\")\n"
-                        f"{settings.data}: has no tasks.jsonl beside it")
+        raise DataError(
+            'only the kit\'s own data set comes with tasks; load them with load_settings("pocket")\n'
+            f"{settings.data}: has no tasks.jsonl beside it"
+        )
     rows, problems = read_rows(path)
     require_columns(rows, str(path), TASK_COLUMNS)
     dialogues = {row["id"]: row["dialogue"] for split in load_dialogues(settings).values() for row in split}
@@ -92,7 +99,9 @@ def load_tasks(settings: Settings) -> Dataset:
     for row in rows:
         found = {column: row.values.get(column) for column in TASK_COLUMNS}
         fields = {name: value for name, value in row.values.items() if name not in TASK_COLUMNS}
-        faults = [Problem(str(path), row.line, column, what) for column, value in found.items() if (what := text_fault(value))]
+        faults = [
+            Problem(str(path), row.line, column, what) for column, value in found.items() if (what := text_fault(value))
+        ]
         problems += faults
         if faults:
             continue
@@ -110,15 +119,19 @@ def load_tasks(settings: Settings) -> Dataset:
 def _from_hub(settings):
     try:
         loaded = load_dataset(settings.data, revision=settings.data_revision)
-    except (OSError, ValueError) as error:      # no network, no such data set or revision, an unreadable file
-        raise DataError("the model hub cannot be reached, or has no such data set; use the profile pocket, or set "
-                        "LAB_DATA to a file or folder of dialogues\n"
-                        f"{settings.data}: {(str(error) or repr(error)).splitlines()[0]}") from error
+    except (OSError, ValueError) as error:  # no network, no such data set or revision, an unreadable file
+        raise DataError(
+            "the model hub cannot be reached, or has no such data set; use the profile pocket, or set "
+            "LAB_DATA to a file or folder of dialogues\n"
+            f"{settings.data}: {(str(error) or repr(error)).splitlines()[0]}"
+        ) from error
     missing = [split for split in SPLITS if split not in loaded]
     if missing:
         raise DataError(f"{settings.data}: has no split {', '.join(missing)}; splits found: {', '.join(loaded)}")
-    return {split: Table(f"{settings.data} {split}", [Row(number, row) for number, row in enumerate(rows, start=1)], [])
-            for split, rows in loaded.items()}
+    return {
+        split: Table(f"{settings.data} {split}", [Row(number, row) for number, row in enumerate(rows, start=1)], [])
+        for split, rows in loaded.items()
+    }
 
 
 def _from_files(place):
@@ -135,13 +148,14 @@ def split_files(place: Path) -> dict[str | None, Path]:
         return {WHOLE: place}
     if not place.is_dir():
         raise DataError(f"{place}: does not exist; LAB_DATA is a file or a folder of dialogues")
-    paths = [path for path in sorted(place.iterdir())
-             if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")]
+    paths = [
+        path for path in sorted(place.iterdir()) if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
+    ]
     if len(paths) == 1:
         return {WHOLE: paths[0]}
     files = {}
     for path in paths:
-        name = path.stem.rpartition(".")[2].lower()     # DialogSum calls its files dialogsum.dev.jsonl and the like
+        name = path.stem.rpartition(".")[2].lower()  # DialogSum calls its files dialogsum.dev.jsonl and the like
         split = ALIASES.get(name, name)
         if split in files:
             raise DataError(f"{path}: is a second file of split {split!r}, next to {files[split].name}; keep one")
@@ -149,13 +163,15 @@ def split_files(place: Path) -> dict[str | None, Path]:
     missing = [split for split in SPLITS if split not in files]
     if missing:
         found = ", ".join(path.name for path in paths) or "none"
-        raise DataError("a folder of dialogues has a file for each of train, validation (or dev, val) and test, ending "
-                        f"in {', '.join(SUFFIXES)}\n{place}: no file for {', '.join(missing)}; files found: {found}")
+        raise DataError(
+            "a folder of dialogues has a file for each of train, validation (or dev, val) and test, ending "
+            f"in {', '.join(SUFFIXES)}\n{place}: no file for {', '.join(missing)}; files found: {found}"
+        )
     return {split: files[split] for split in (*SPLITS, *sorted(set(files) - set(SPLITS)))}
 
 
 def _to_dataset(records, source):
     try:
         return Dataset.from_list(records)
-    except (pa.ArrowException, OverflowError, TypeError) as error:     # values that differ in type, giant numbers
+    except (pa.ArrowException, OverflowError, TypeError) as error:  # values that differ in type, giant numbers
         raise DataError(f"{source}: a column cannot be stored: {str(error).splitlines()[0]}") from None

@@ -1,4 +1,6 @@
-"""Pairs: prompts and their completions as token ids, ready to train on; batches of similar length, labels masked on padding."""
+"""Pairs: prompts and their completions as token ids, ready to train on; batches of similar length, labels masked on
+padding.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,7 @@ from transformers.trainer_pt_utils import get_length_grouped_indices
 
 from helpers.data.prompts import build_prompt
 
-IGNORED = -100      # a label that the loss leaves out (the default of torch.nn.functional.cross_entropy)
+IGNORED = -100  # a label that the loss leaves out (the default of torch.nn.functional.cross_entropy)
 
 
 def summary_pairs(rows: Sequence, template: str = "conversation") -> tuple[list[str], list[str]]:
@@ -19,8 +21,13 @@ def summary_pairs(rows: Sequence, template: str = "conversation") -> tuple[list[
     return [build_prompt(row["dialogue"], template=template) for row in rows], [row["summary"] for row in rows]
 
 
-def encode_pairs(prompts: Sequence[str], completions: Sequence[str], tokenizer, max_prompt_tokens: int,
-                 max_completion_tokens: int | None) -> Dataset:
+def encode_pairs(
+    prompts: Sequence[str],
+    completions: Sequence[str],
+    tokenizer,
+    max_prompt_tokens: int,
+    max_completion_tokens: int | None,
+) -> Dataset:
     """The pairs as token ids, end tokens included: columns input_ids and labels, lists of different length.
 
     Args:
@@ -29,17 +36,24 @@ def encode_pairs(prompts: Sequence[str], completions: Sequence[str], tokenizer, 
         ValueError: no pairs, unequal numbers, an empty text, or one longer than its limit; the message names its index.
     """
     if not len(prompts) or len(prompts) != len(completions):
-        raise ValueError(f"pairs: {len(prompts)} prompts and {len(completions)} completions; give at least one, and as many of both")
+        raise ValueError(
+            f"pairs: {len(prompts)} prompts and {len(completions)} completions; give at least one, and as many of both"
+        )
     columns = {}
-    for name, texts, limit in (("prompts", prompts, max_prompt_tokens), ("completions", completions, max_completion_tokens)):
+    for name, texts, limit in (
+        ("prompts", prompts, max_prompt_tokens),
+        ("completions", completions, max_completion_tokens),
+    ):
         for index, text in enumerate(texts):
             if not isinstance(text, str) or not text.strip():
                 raise ValueError(f"{name}[{index}]: {text!r} is empty; leave such pairs out")
         columns[name] = tokenizer(list(texts), truncation=False, verbose=False)["input_ids"]
         for index, ids in enumerate(columns[name]):
             if limit is not None and len(ids) > limit:
-                raise ValueError(f"{name}[{index}] has {len(ids)} tokens, the limit is {limit}; leave the pair out, or raise "
-                                 f"max_{name[:-1]}_tokens")
+                raise ValueError(
+                    f"{name}[{index}] has {len(ids)} tokens, the limit is {limit}; leave the pair out, or raise "
+                    f"max_{name[:-1]}_tokens"
+                )
     return Dataset.from_dict({"input_ids": columns["prompts"], "labels": columns["completions"]})
 
 
@@ -59,9 +73,11 @@ class Collator:
 
     def __call__(self, features: Sequence[dict]) -> dict[str, torch.Tensor]:
         inputs = [feature["input_ids"] for feature in features]
-        return {"input_ids": _padded(inputs, self.pad_token_id, self.multiple),
-                "attention_mask": _padded([[1] * len(row) for row in inputs], 0, self.multiple),
-                "labels": _padded([feature["labels"] for feature in features], IGNORED, self.multiple)}
+        return {
+            "input_ids": _padded(inputs, self.pad_token_id, self.multiple),
+            "attention_mask": _padded([[1] * len(row) for row in inputs], 0, self.multiple),
+            "labels": _padded([feature["labels"] for feature in features], IGNORED, self.multiple),
+        }
 
 
 class SimilarLengths(Sampler):

@@ -25,6 +25,7 @@ SEPARATOR = "\n\n\n"
 @dataclass(frozen=True)
 class FittedPrompt:
     """A prompt within a budget of tokens: its text and length, which exemplars stayed and which were dropped."""
+
     text: str
     tokens: int
     kept: tuple[int, ...]
@@ -61,12 +62,16 @@ def build_prompt(dialogue: str, examples: Sequence = (), template: str = "conver
     Source: few-shot prompting, Brown et al. 2020, section 2; template wording in the manner of FLAN (Wei et al. 2022).
     """
     form = _template(template)
-    solved = [f"{form.format(dialogue=_checked(text, 'dialogue'))} {summary}"
-              for text, summary in (_pair(example, number) for number, example in enumerate(examples))]
+    solved = [
+        f"{form.format(dialogue=_checked(text, 'dialogue'))} {summary}"
+        for text, summary in (_pair(example, number) for number, example in enumerate(examples))
+    ]
     return SEPARATOR.join([*solved, form.format(dialogue=_checked(dialogue, "dialogue"))])
 
 
-def fit_prompt(dialogue: str, examples: Sequence, tokenizer, max_tokens: int, template: str = "conversation") -> FittedPrompt:
+def fit_prompt(
+    dialogue: str, examples: Sequence, tokenizer, max_tokens: int, template: str = "conversation"
+) -> FittedPrompt:
     """`build_prompt` within a context window: drops whole examples, the first ones first, and reports which.
 
     Args:
@@ -77,11 +82,13 @@ def fit_prompt(dialogue: str, examples: Sequence, tokenizer, max_tokens: int, te
     """
     for first in range(len(examples) + 1):
         text = build_prompt(dialogue, examples[first:], template)
-        tokens = len(tokenizer(text, verbose=False)["input_ids"])      # too long is for us to say
+        tokens = len(tokenizer(text, verbose=False)["input_ids"])  # too long is for us to say
         if tokens <= max_tokens:
             return FittedPrompt(text, tokens, tuple(range(first, len(examples))), tuple(range(first)))
-    raise ValueError(f"max_tokens: the dialogue alone takes {tokens} tokens with template {template!r}, the window holds "
-                     f"{max_tokens}; shorten the dialogue or choose a model with a longer window")
+    raise ValueError(
+        f"max_tokens: the dialogue alone takes {tokens} tokens with template {template!r}, the window holds "
+        f"{max_tokens}; shorten the dialogue or choose a model with a longer window"
+    )
 
 
 def build_task(task: str, dialogue: str, **fields: str) -> str:

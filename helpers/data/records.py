@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 SUFFIXES = (".jsonl", ".csv", ".tsv")
-LISTED = 20     # bad rows that a message lists one by one
+LISTED = 20  # bad rows that a message lists one by one
 
 
 class DataError(ValueError):
@@ -20,12 +20,14 @@ class DataError(ValueError):
 
 class Row(NamedTuple):
     """One row of a source: the line of the file on which it starts (1-based), and its values by column."""
+
     line: int
     values: dict
 
 
 class Problem(NamedTuple):
     """What is wrong in one place; `column` may be empty."""
+
     source: str
     line: int
     column: str
@@ -43,8 +45,10 @@ def read_rows(path: str | Path) -> tuple[list[Row], list[Problem]]:
     """
     path = Path(path)
     if path.suffix.lower() not in SUFFIXES:
-        raise DataError(f"a file of dialogues ends in {', '.join(SUFFIXES)} (one JSON object a line, or a table with a "
-                        f"header)\n{path}: ends in {path.suffix or 'nothing'!r}")
+        raise DataError(
+            f"a file of dialogues ends in {', '.join(SUFFIXES)} (one JSON object a line, or a table with a "
+            f"header)\n{path}: ends in {path.suffix or 'nothing'!r}"
+        )
     return parse_rows(path, _read_text(path))
 
 
@@ -55,7 +59,9 @@ def parse_rows(path: Path, text: str, delimiter: str | None = None) -> tuple[lis
         DataError: as `read_rows`.
     """
     is_json = path.suffix.lower() == ".jsonl"
-    rows, problems = _read_json_lines(path, text) if is_json else _read_table(path, text, delimiter or _delimiter(path, text))
+    rows, problems = (
+        _read_json_lines(path, text) if is_json else _read_table(path, text, delimiter or _delimiter(path, text))
+    )
     if not rows and not problems:
         raise DataError(f"{path}: has no rows" + ("" if is_json else " below its header"))
     return rows, problems
@@ -73,9 +79,10 @@ def _read_text(path):
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         guess = "; it looks like UTF-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else ""
-        raise DataError(f"a file of dialogues must be saved as UTF-8 (in a spreadsheet: \"CSV UTF-8\"){guess}\n"
-                        f"{path}, row {line}: byte {content[error.start]:#04x} at offset {error.start} is not UTF-8"
-                        ) from None
+        raise DataError(
+            f'a file of dialogues must be saved as UTF-8 (in a spreadsheet: "CSV UTF-8"){guess}\n'
+            f"{path}, row {line}: byte {content[error.start]:#04x} at offset {error.start} is not UTF-8"
+        ) from None
 
 
 def _read_json_lines(path, text):
@@ -89,8 +96,10 @@ def _read_json_lines(path, text):
         except json.JSONDecodeError as error:
             problems.append(Problem(str(path), line, "", f"is not JSON: {error.msg} at character {error.colno}"))
             continue
-        except (ValueError, RecursionError):        # what Python refuses to read, lest it take forever
-            problems.append(Problem(str(path), line, "", "holds a number of thousands of digits, or is nested too deeply"))
+        except (ValueError, RecursionError):  # what Python refuses to read, lest it take forever
+            problems.append(
+                Problem(str(path), line, "", "holds a number of thousands of digits, or is nested too deeply")
+            )
             continue
         if isinstance(values, dict):
             rows.append(Row(line, values))
@@ -103,7 +112,7 @@ def _delimiter(path, text):
     if path.suffix.lower() == ".tsv":
         return "\t"
     header = text.partition("\n")[0]
-    return ";" if ";" in header and "," not in header else ","      # spreadsheets write semicolons in half of Europe
+    return ";" if ";" in header and "," not in header else ","  # spreadsheets write semicolons in half of Europe
 
 
 def _read_table(path, text, delimiter):
@@ -111,7 +120,7 @@ def _read_table(path, text, delimiter):
     rows, problems, header, line = [], [], None, 1
     try:
         for fields in reader:
-            start, line = line, reader.line_num + 1     # a quoted field may hold newlines: a row can take several lines
+            start, line = line, reader.line_num + 1  # a quoted field may hold newlines: a row can take several lines
             if not any(field.strip() for field in fields):
                 continue
             if header is None:
@@ -122,8 +131,10 @@ def _read_table(path, text, delimiter):
             else:
                 rows.append(Row(start, dict(zip(header, fields))))
     except csv.Error as error:
-        raise DataError(f"a quote that opens a field must also close it, and a quote inside a text is doubled (\"\")\n"
-                        f"{path}, row {line}: {error}") from None
+        raise DataError(
+            f'a quote that opens a field must also close it, and a quote inside a text is doubled ("")\n'
+            f"{path}, row {line}: {error}"
+        ) from None
     if header is None:
         raise DataError(f"{path}: holds blank lines only")
     return rows, problems
@@ -133,10 +144,12 @@ def _checked_header(path, line, fields):
     header = [field.strip() for field in fields]
     for number, name in enumerate(header, start=1):
         if not name and number == 1:
-            header[0] = "index"     # pandas writes its row numbers under an empty name
+            header[0] = "index"  # pandas writes its row numbers under an empty name
         elif not name or header.index(name) != number - 1:
-            raise DataError(f"{path}, row {line}, column {number}: the header "
-                            + (f"names {name!r} twice" if name else "gives it no name"))
+            raise DataError(
+                f"{path}, row {line}, column {number}: the header "
+                + (f"names {name!r} twice" if name else "gives it no name")
+            )
     return header
 
 
@@ -145,8 +158,10 @@ def require_columns(rows: Sequence[Row], source: str, columns: Iterable[str], re
     found = list(dict.fromkeys(name for row in rows for name in row.values))
     for column in columns:
         if rows and column not in found:
-            raise DataError((f"{remedy}\n" if remedy else "") + f"{source}, row {rows[0].line}, column {column}: "
-                            f"missing; columns found: {', '.join(found)}")
+            raise DataError(
+                (f"{remedy}\n" if remedy else "") + f"{source}, row {rows[0].line}, column {column}: "
+                f"missing; columns found: {', '.join(found)}"
+            )
 
 
 def settle(problems: Sequence[Problem], rows: int, on_bad_rows: str = "error") -> None:
@@ -168,5 +183,7 @@ def settle(problems: Sequence[Problem], rows: int, on_bad_rows: str = "error") -
     if on_bad_rows == "report" and rows:
         warnings.warn(f"{bad} of {rows + bad} rows were left out{rest}:\n{listed}", stacklevel=3)
         return
-    raise DataError(f"{bad} of {rows + bad} rows cannot be used{rest}. Correct them, or leave them out with "
-                    f"load_dialogues(settings, on_bad_rows=\"report\"):\n{listed}")
+    raise DataError(
+        f"{bad} of {rows + bad} rows cannot be used{rest}. Correct them, or leave them out with "
+        f'load_dialogues(settings, on_bad_rows="report"):\n{listed}'
+    )

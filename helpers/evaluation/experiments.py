@@ -25,6 +25,7 @@ class Outcome:
         scores: ROUGE type -> (D, N) F1 in [0, 1], best of the reference summaries.
         dropped: exemplars that did not fit into the window, in all prompts together.
     """
+
     name: str
     completions: list[list[str]]
     scores: dict[str, np.ndarray]
@@ -55,7 +56,7 @@ def draw_exemplars(train: Sequence, shots: int, count: int, seed, wrong_style: b
         ValueError: fewer training dialogues than shots.
     """
     rows = sorted(train, key=lambda row: len(row["dialogue"]))
-    rows = rows[:max(shots, (len(rows) + 1) // 2)]
+    rows = rows[: max(shots, (len(rows) + 1) // 2)]
     if len(rows) < shots:
         raise ValueError(f"shots: {shots} exemplars asked for, the training split has {len(rows)} dialogues")
     rng = random.Random(f"exemplars|{seed}")
@@ -63,8 +64,18 @@ def draw_exemplars(train: Sequence, shots: int, count: int, seed, wrong_style: b
     return [[{**row, "summary": headline(row)} for row in some] for some in drawn] if wrong_style else drawn
 
 
-def run_condition(name: str, model, tokenizer, settings, dialogues: Sequence, train: Sequence = (), shots: int = 0,
-                  draws: int = 1, template: str = "conversation", wrong_style: bool = False) -> Outcome:
+def run_condition(
+    name: str,
+    model,
+    tokenizer,
+    settings,
+    dialogues: Sequence,
+    train: Sequence = (),
+    shots: int = 0,
+    draws: int = 1,
+    template: str = "conversation",
+    wrong_style: bool = False,
+) -> Outcome:
     """Greedy summaries of all dialogues under one way of prompting, scored against all their reference summaries.
 
     Args:
@@ -74,17 +85,30 @@ def run_condition(name: str, model, tokenizer, settings, dialogues: Sequence, tr
     completions, scores, dropped = [], [], 0
     for draw in range(draws if shots else 1):
         exemplars = draw_exemplars(train, shots, len(dialogues), (settings.seed, draw), wrong_style)
-        prompts = [fit_prompt(row["dialogue"], some, tokenizer, settings.max_prompt_tokens, template)
-                   for row, some in zip(dialogues, exemplars)]
+        prompts = [
+            fit_prompt(row["dialogue"], some, tokenizer, settings.max_prompt_tokens, template)
+            for row, some in zip(dialogues, exemplars)
+        ]
         dropped += sum(len(prompt.dropped) for prompt in prompts)
-        completions.append(generate(model, tokenizer, [prompt.text for prompt in prompts], max_new_tokens=settings.max_new_tokens,
-                                    batch_size=settings.generation_batch_size))
+        completions.append(
+            generate(
+                model,
+                tokenizer,
+                [prompt.text for prompt in prompts],
+                max_new_tokens=settings.max_new_tokens,
+                batch_size=settings.generation_batch_size,
+            )
+        )
         scores.append(rouge_per_dialogue(completions[-1], [row["summaries"] for row in dialogues]))
-    return Outcome(name, completions, {metric: np.stack([score[metric] for score in scores]) for metric in scores[0]}, dropped)
+    return Outcome(
+        name, completions, {metric: np.stack([score[metric] for score in scores]) for metric in scores[0]}, dropped
+    )
 
 
 def by_part(split: Sequence) -> dict[str, list[dict]]:
-    """The rows of a split by their `part` (known, unseen …), in the order of first appearance; one part where there is none."""
+    """The rows of a split by their `part` (known, unseen …), in the order of first appearance; one part where there is
+    none.
+    """
     parts: dict[str, list[dict]] = {}
     for row in split:
         parts.setdefault(row.get("part") or "test", []).append(row)
@@ -98,7 +122,9 @@ def rude_rows(split: Sequence) -> list[dict]:
 
 
 def load_task_rows(settings, part: str) -> list[dict]:
-    """The other tasks about the dialogues of one part; none where the data set comes without tasks (only `pocket` has some)."""
+    """The other tasks about the dialogues of one part; none where the data set comes without tasks (only `pocket` has
+    some).
+    """
     return [row for row in load_tasks(settings) if row["part"] == part] if has_tasks(settings) else []
 
 
@@ -108,14 +134,19 @@ def answered_exactly(tasks: Sequence, model, tokenizer, settings) -> np.ndarray:
     Args:
         tasks: N rows with prompt and answer, as `load_tasks` gives them.
     """
-    answers = generate(model, tokenizer, [row["prompt"] for row in tasks], max_new_tokens=24,
-                       batch_size=settings.generation_batch_size)
+    answers = generate(
+        model, tokenizer, [row["prompt"] for row in tasks], max_new_tokens=24, batch_size=settings.generation_batch_size
+    )
     return exact_match_per_dialogue(answers, [row["answer"] for row in tasks])
 
 
 def by_task(tasks: Sequence, values: Sequence[float]) -> dict[str, Interval]:
     """Task -> interval of the values of its rows, clustered by dialogue; `tasks` has rows with id and task."""
-    names, ids, values = np.array([row["task"] for row in tasks]), np.array([row["id"] for row in tasks]), np.asarray(values)
+    names, ids, values = (
+        np.array([row["task"] for row in tasks]),
+        np.array([row["id"] for row in tasks]),
+        np.asarray(values),
+    )
     return {str(name): mean_interval(values[names == name], ids[names == name]) for name in np.unique(names)}
 
 
@@ -130,12 +161,18 @@ def score_tasks(tasks: Sequence, model, tokenizer, settings) -> dict[str, Interv
 
 def baselines(dialogues: Sequence) -> dict[str, list[str]]:
     """Summaries that take no model: the first two turns, and the whole dialogue."""
-    return {"baseline: first two turns": [" ".join(row["dialogue"].split("\n")[:2]) for row in dialogues],
-            "baseline: whole dialogue": [row["dialogue"].replace("\n", " ") for row in dialogues]}
+    return {
+        "baseline: first two turns": [" ".join(row["dialogue"].split("\n")[:2]) for row in dialogues],
+        "baseline: whole dialogue": [row["dialogue"].replace("\n", " ") for row in dialogues],
+    }
 
 
 def reference_ceiling(dialogues: Sequence) -> np.ndarray | None:
-    """(N,) ROUGE-L of each dialogue's first reference against the others: the human ceiling, where people wrote them. None where there is only one."""
+    """(N,) ROUGE-L of each dialogue's first reference against the others: the human ceiling, where people wrote them.
+    None where there is only one.
+    """
     if any(len(row["summaries"]) < 2 for row in dialogues):
         return None
-    return rouge_per_dialogue([row["summaries"][0] for row in dialogues], [row["summaries"][1:] for row in dialogues])["rougeL"]
+    return rouge_per_dialogue([row["summaries"][0] for row in dialogues], [row["summaries"][1:] for row in dialogues])[
+        "rougeL"
+    ]

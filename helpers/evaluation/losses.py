@@ -17,9 +17,9 @@ def pair_losses(model, tokenizer, pairs, batch_size: int = 50) -> np.ndarray:
     losses, collate = np.zeros(len(pairs)), Collator(tokenizer.pad_token_id)
     with evaluating(model):
         for start in range(0, len(order), batch_size):
-            chosen = order[start:start + batch_size]
+            chosen = order[start : start + batch_size]
             batch = {name: tensor.to(model.device) for name, tensor in collate([pairs[row] for row in chosen]).items()}
-            logits = model(**batch).logits.float()      # (B, T, V)
+            logits = model(**batch).logits.float()  # (B, T, V)
             each = cross_entropy(logits.transpose(1, 2), batch["labels"], ignore_index=IGNORED, reduction="none")
             losses[chosen] = (each.sum(1) / (batch["labels"] != IGNORED).sum(1)).cpu().numpy()
     return losses

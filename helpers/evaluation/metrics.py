@@ -23,11 +23,13 @@ ROUGE_TYPES = ("rouge1", "rouge2", "rougeL", "rougeLsum")
 
 class _CachedStemmer:
     """Porter's stemmer with a memory: dialogues repeat their words, and stemming is most of what ROUGE costs."""
+
     stem = staticmethod(lru_cache(maxsize=100_000)(PorterStemmer().stem))
 
 
 class _RougeTokenizer:
     """`words` in the form that rouge_score takes a tokenizer."""
+
     def tokenize(self, text):
         return words(text)
 
@@ -42,20 +44,23 @@ def words(text: str, stem: bool = True) -> list[str]:
 
 class _OfflineMetric(evaluate.Metric):
     """A metric of `evaluate` that lives here instead of in a downloaded script, and leaves nothing on the disk."""
+
     what = ""
 
     def __init__(self):
-        with TemporaryDirectory() as folder:    # evaluate wants a folder even when all is kept in memory
+        with TemporaryDirectory() as folder:  # evaluate wants a folder even when all is kept in memory
             super().__init__(keep_in_memory=True, cache_dir=folder)
 
     def _info(self):
-        features = datasets.Features({"predictions": datasets.Value("string"),
-                                      "references": datasets.Sequence(datasets.Value("string"))})
+        features = datasets.Features(
+            {"predictions": datasets.Value("string"), "references": datasets.Sequence(datasets.Value("string"))}
+        )
         return evaluate.MetricInfo(description=self.what, citation="", inputs_description="", features=features)
 
 
 class Rouge(_OfflineMetric):
     """Stemmed F1 for each row and ROUGE type; of several references, the best one for that type counts."""
+
     what = "ROUGE (Lin 2004), through rouge_score"
 
     def _compute(self, predictions, references):
@@ -66,23 +71,33 @@ class Rouge(_OfflineMetric):
 
 class Bleu(_OfflineMetric):
     """Corpus BLEU with the precision of each n-gram size."""
+
     what = "BLEU (Papineni et al. 2002), through sacrebleu"
 
     def _compute(self, predictions, references):
         most = max(map(len, references))
-        streams = [[several[place] if place < len(several) else None for several in references] for place in range(most)]
+        streams = [
+            [several[place] if place < len(several) else None for several in references] for place in range(most)
+        ]
         score = sacrebleu.corpus_bleu(predictions, streams)
-        return {"bleu": score.score, **{f"precision{n}": value for n, value in enumerate(score.precisions, 1)},
-                "brevity_penalty": score.bp}
+        return {
+            "bleu": score.score,
+            **{f"precision{n}": value for n, value in enumerate(score.precisions, 1)},
+            "brevity_penalty": score.bp,
+        }
 
 
 def _aligned(predictions, references):
     """Predictions and lists of references, row by row, checked."""
     if isinstance(predictions, str) or isinstance(references, str):
-        raise TypeError("predictions and references must be lists of texts; for a single pair write [prediction], [reference]")
+        raise TypeError(
+            "predictions and references must be lists of texts; for a single pair write [prediction], [reference]"
+        )
     if len(predictions) != len(references):
-        raise ValueError(f"{len(predictions)} predictions but {len(references)} references; row i of both must be about the "
-                         "same dialogue")
+        raise ValueError(
+            f"{len(predictions)} predictions but {len(references)} references; row i of both must be about the "
+            "same dialogue"
+        )
     if not len(predictions):
         raise ValueError("predictions: the list is empty; there is nothing to measure")
     rows = [[row] if isinstance(row, str) else list(row) for row in references]
@@ -118,8 +133,8 @@ def rouge(predictions: Sequence[str], references: Sequence) -> dict[str, float]:
 def bleu(predictions: Sequence[str], references: Sequence) -> dict[str, float]:
     """BLEU of the whole corpus: "bleu" and "precision1" to "precision4" in [0, 100], "brevity_penalty" in [0, 1].
 
-    The scale is sacrebleu's, which published numbers use. The corpus is one unit: counts are added up over all rows before
-    dividing, so this is not a mean over rows. Arguments and errors as for `rouge_per_dialogue`.
+    The scale is sacrebleu's, which published numbers use. The corpus is one unit: counts are added up over all rows
+    before dividing, so this is not a mean over rows. Arguments and errors as for `rouge_per_dialogue`.
     Source: Papineni et al. 2002; sacrebleu (Post 2018), tokenizer 13a, exponential smoothing.
     """
     predictions, references = _aligned(predictions, references)
@@ -134,7 +149,7 @@ def distinct_n(texts: Sequence[str], n: int = 2) -> float:
     if n < 1:
         raise ValueError(f"n={n}: it must be at least 1, as an n-gram is n words")
     tokens = [words(text, stem=False) for text in texts]
-    grams = [tuple(row[start:start + n]) for row in tokens for start in range(len(row) - n + 1)]
+    grams = [tuple(row[start : start + n]) for row in tokens for start in range(len(row) - n + 1)]
     return len(set(grams)) / max(len(grams), 1)
 
 
@@ -147,8 +162,12 @@ def normalised(text: str) -> str:
 def exact_match_per_dialogue(predictions: Sequence[str], references: Sequence) -> np.ndarray:
     """(N,) 1.0 where the prediction equals one of its references after `normalised`, else 0.0; errors as for ROUGE."""
     predictions, references = _aligned(predictions, references)
-    return np.array([float(normalised(prediction) in map(normalised, several))
-                     for prediction, several in zip(predictions, references)])
+    return np.array(
+        [
+            float(normalised(prediction) in map(normalised, several))
+            for prediction, several in zip(predictions, references)
+        ]
+    )
 
 
 def exact_match(predictions: Sequence[str], references: Sequence) -> float:
@@ -158,7 +177,10 @@ def exact_match(predictions: Sequence[str], references: Sequence) -> float:
 
 @dataclass(frozen=True)
 class Overlap:
-    """Words in common divided by the words of the prediction (precision) and of the reference (recall), and their F1."""
+    """Words in common divided by the words of the prediction (precision) and of the reference (recall), and their
+    F1.
+    """
+
     matches: int
     precision: float
     recall: float
@@ -166,8 +188,12 @@ class Overlap:
 
 
 def _overlap(matches, prediction, reference):
-    return Overlap(matches, matches / max(len(prediction), 1), matches / max(len(reference), 1),
-                   2 * matches / max(len(prediction) + len(reference), 1))
+    return Overlap(
+        matches,
+        matches / max(len(prediction), 1),
+        matches / max(len(reference), 1),
+        2 * matches / max(len(prediction) + len(reference), 1),
+    )
 
 
 def unigram_overlap(prediction: str, reference: str) -> dict[str, Overlap]:

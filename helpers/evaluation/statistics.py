@@ -12,6 +12,7 @@ from scipy.stats import bootstrap
 @dataclass(frozen=True)
 class Interval:
     """An estimate and the interval that holds the true value with confidence `level`, in the unit of the scores."""
+
     estimate: float
     low: float
     high: float
@@ -45,7 +46,9 @@ def _cluster_totals(values, clusters):
     if clusters is None:
         return np.sort(values), np.ones(len(values))
     if len(clusters) != len(values):
-        raise ValueError(f"clusters: {len(clusters)} names for {len(values)} scores; give the dialogue's id of every row")
+        raise ValueError(
+            f"clusters: {len(clusters)} names for {len(values)} scores; give the dialogue's id of every row"
+        )
     numbers = np.unique(np.asarray(clusters), return_inverse=True)[1]
     by_row = np.lexsort((values, numbers))
     sums = np.bincount(numbers[by_row], weights=values[by_row])
@@ -58,8 +61,9 @@ def _mean(sums, counts, axis=-1):
     return sums.sum(axis) / counts.sum(axis)
 
 
-def mean_interval(scores: Sequence[float], clusters: Sequence | None = None, level: float = 0.95, resamples: int = 2000,
-                  seed: int = 0) -> Interval:
+def mean_interval(
+    scores: Sequence[float], clusters: Sequence | None = None, level: float = 0.95, resamples: int = 2000, seed: int = 0
+) -> Interval:
     """The mean of the rows, with a percentile bootstrap interval over dialogues.
 
     Args:
@@ -70,9 +74,10 @@ def mean_interval(scores: Sequence[float], clusters: Sequence | None = None, lev
         resamples: draws of K dialogues with replacement, K being how many there are.
         seed: of the draws; equal arguments give equal intervals bit for bit, in whatever order the rows stand.
     Raises:
-        ValueError: no rows, a score that is not finite, unequal lengths, fewer than two dialogues, a level or a number of
-            resamples out of range.
-    Source: Efron and Tibshirani 1993, chapters 13 (percentile) and 8 (clusters as units), through `scipy.stats.bootstrap`.
+        ValueError: no rows, a score that is not finite, unequal lengths, fewer than two dialogues, a level or a number
+            of resamples out of range.
+    Source: Efron and Tibshirani 1993, chapters 13 (percentile) and 8 (clusters as units), through
+        `scipy.stats.bootstrap`.
     """
     if not 0 < level < 1:
         raise ValueError(f"level={level!r}: it must lie between 0 and 1, as 0.95 does")
@@ -81,16 +86,33 @@ def mean_interval(scores: Sequence[float], clusters: Sequence | None = None, lev
     values = _row_numbers(scores, "scores")
     sums, counts = _cluster_totals(values, clusters)
     if len(sums) < 2:
-        raise ValueError(f"clusters: all {len(values)} rows are of one dialogue; how much dialogues differ from each other "
-                         "cannot be seen in one, give at least two")
-    result = bootstrap((sums, counts), _mean, n_resamples=int(resamples), paired=True, vectorized=True, method="percentile",
-                       confidence_level=level, rng=np.random.default_rng(seed), batch=max(1, 2_000_000 // len(sums)))
+        raise ValueError(
+            f"clusters: all {len(values)} rows are of one dialogue; how much dialogues differ from each other "
+            "cannot be seen in one, give at least two"
+        )
+    result = bootstrap(
+        (sums, counts),
+        _mean,
+        n_resamples=int(resamples),
+        paired=True,
+        vectorized=True,
+        method="percentile",
+        confidence_level=level,
+        rng=np.random.default_rng(seed),
+        batch=max(1, 2_000_000 // len(sums)),
+    )
     interval = result.confidence_interval
     return Interval(float(_mean(sums, counts)), float(interval.low), float(interval.high), level)
 
 
-def ratio_interval(above: Sequence[float], below: Sequence[float], minus: tuple[Sequence[float], Sequence[float]] | None = None, level: float = 0.95,
-                   resamples: int = 2000, seed: int = 0) -> Interval:
+def ratio_interval(
+    above: Sequence[float],
+    below: Sequence[float],
+    minus: tuple[Sequence[float], Sequence[float]] | None = None,
+    level: float = 0.95,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> Interval:
     """mean(above) / mean(below) with a percentile bootstrap interval; row i of all columns is about the same dialogue.
 
     Where the mean below can be drawn as 0, the interval is wide or endless, as it must be: the ratio is not known then.
@@ -101,24 +123,48 @@ def ratio_interval(above: Sequence[float], below: Sequence[float], minus: tuple[
     Raises:
         ValueError: no rows, unequal lengths, a number that is not finite.
     """
-    columns = [_row_numbers(column, name) for column, name in zip((above, below, *(minus or ())), ("above", "below", "minus[0]", "minus[1]"))]
+    columns = [
+        _row_numbers(column, name)
+        for column, name in zip((above, below, *(minus or ())), ("above", "below", "minus[0]", "minus[1]"))
+    ]
     if len({len(column) for column in columns}) > 1:
-        raise ValueError(f"columns: {[len(column) for column in columns]} numbers; a ratio of paired rows needs the same rows in all of them")
+        raise ValueError(
+            f"columns: {[len(column) for column in columns]} numbers; a ratio of paired rows needs the same "
+            "rows in all of them"
+        )
 
     def ratio(*drawn, axis=-1):
         sums = [column.sum(axis) for column in drawn]
         return sums[0] / sums[1] - (sums[2] / sums[3] if minus else 0)
-    result = bootstrap(columns, ratio, n_resamples=int(resamples), paired=True, vectorized=True, method="percentile", confidence_level=level,
-                       rng=np.random.default_rng(seed), batch=max(1, 2_000_000 // len(columns[0])))
-    return Interval(float(ratio(*columns)), float(result.confidence_interval.low), float(result.confidence_interval.high), level)
+
+    result = bootstrap(
+        columns,
+        ratio,
+        n_resamples=int(resamples),
+        paired=True,
+        vectorized=True,
+        method="percentile",
+        confidence_level=level,
+        rng=np.random.default_rng(seed),
+        batch=max(1, 2_000_000 // len(columns[0])),
+    )
+    return Interval(
+        float(ratio(*columns)), float(result.confidence_interval.low), float(result.confidence_interval.high), level
+    )
 
 
-def paired_difference(a: Sequence[float], b: Sequence[float], clusters: Sequence | None = None, level: float = 0.95,
-                      resamples: int = 2000, seed: int = 0) -> Interval:
+def paired_difference(
+    a: Sequence[float],
+    b: Sequence[float],
+    clusters: Sequence | None = None,
+    level: float = 0.95,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> Interval:
     """The mean of a − b with its interval; row i of both must be about the same dialogue.
 
-    What makes a dialogue easy or hard for both falls out of the difference, so the interval is narrower than those of the
-    two means suggest.
+    What makes a dialogue easy or hard for both falls out of the difference, so the interval is narrower than those of
+    the two means suggest.
 
     Args:
         a, b: N numbers each; the other arguments as for `mean_interval`.
@@ -127,5 +173,7 @@ def paired_difference(a: Sequence[float], b: Sequence[float], clusters: Sequence
     """
     first, second = _row_numbers(a, "a"), _row_numbers(b, "b")
     if len(first) != len(second):
-        raise ValueError(f"a has {len(first)} scores, b has {len(second)}; a paired comparison needs the same rows in both")
+        raise ValueError(
+            f"a has {len(first)} scores, b has {len(second)}; a paired comparison needs the same rows in both"
+        )
     return mean_interval(first - second, clusters, level, resamples, seed)

@@ -1,4 +1,6 @@
-"""What the checks of the exercises expect: comparisons of a learner's result with a known one; a difference is a hint."""
+"""What the checks of the exercises expect: comparisons of a learner's result with a known one; a difference is a
+hint.
+"""
 
 from __future__ import annotations
 
@@ -30,12 +32,16 @@ def numbers(found, what):
 
 def rows_of_numbers(found, what):
     """What a function returned as a list of rows of floats; a matrix of numpy or torch will do."""
-    return _converted(found, what, lambda rows: [[float(value) for value in row] for row in rows], "rows of numbers", "a list of rows")
+    return _converted(
+        found, what, lambda rows: [[float(value) for value in row] for row in rows], "rows of numbers", "a list of rows"
+    )
 
 
 def pairs(found, what):
     """What a function returned as a list of pairs, of whatever kind."""
-    return _converted(found, what, lambda rows: [(first, second) for first, second in rows], "a list of pairs", "a list of pairs")
+    return _converted(
+        found, what, lambda rows: [(first, second) for first, second in rows], "a list of pairs", "a list of pairs"
+    )
 
 
 def shown(found):
@@ -55,7 +61,9 @@ def expect_numbers(found, expected, what):
     if len(values) != len(expected):
         raise NotYet(f"{what}: expected {len(expected)} numbers, your function gives {len(values)}.")
     if not np.allclose(values, expected, atol=1e-5):
-        raise NotYet(f"{what}: expected {np.round(expected, 4).tolist()}, your function gives {np.round(values, 4).tolist()}.")
+        raise NotYet(
+            f"{what}: expected {np.round(expected, 4).tolist()}, your function gives {np.round(values, 4).tolist()}."
+        )
 
 
 def expect_indices(found, expected, what, advice):

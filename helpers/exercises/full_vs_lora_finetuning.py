@@ -10,7 +10,7 @@ from helpers.data.pairs import IGNORED
 from helpers.exercises.expectations import NotYet, expect_number, expect_numbers, rows_of_numbers
 from helpers.training.methods import lora_parameters
 
-OUT, IN, RANK = 6, 4, 2         # shapes of the small matrices that LoRA's checks use
+OUT, IN, RANK = 6, 4, 2  # shapes of the small matrices that LoRA's checks use
 
 
 def padded_labels(function):
@@ -20,26 +20,43 @@ def padded_labels(function):
         wanted = [row + [IGNORED] * (width - len(row)) for row in rows]
         found = rows_of_numbers(function([list(row) for row in rows]), f"labels {rows}")
         if found != wanted:
-            raise NotYet(f"labels {rows}: expected {wanted}, your function gives {[list(map(int, row)) for row in found]}. "
-                         "All rows become as long as the longest; what is added must not count in the loss; a 0 inside is a token like any other.")
+            raise NotYet(
+                f"labels {rows}: expected {wanted}, your function gives {[list(map(int, row)) for row in found]}. "
+                "All rows become as long as the longest; what is added must not count in the loss; a 0 inside "
+                "is a token like any other."
+            )
 
 
 def masked_cross_entropy(function):
     """The mean over labels that count, against torch's."""
     generator = torch.Generator().manual_seed(3)
-    for shape, labels in (((4, 5), [1, 4, IGNORED, IGNORED]), ((3, 7), [0, 6, 2]), ((5, 3), [2, IGNORED, 1, IGNORED, 0])):
+    for shape, labels in (
+        ((4, 5), [1, 4, IGNORED, IGNORED]),
+        ((3, 7), [0, 6, 2]),
+        ((5, 3), [2, IGNORED, 1, IGNORED, 0]),
+    ):
         logits = torch.randn(*shape, generator=generator)
-        expect_number(function(logits.numpy().astype(float), np.array(labels)), cross_entropy(logits, torch.tensor(labels)).item(),
-                      f"logits of shape {shape}, labels {labels} (natural logarithm; divide by the number of labels that count)")
+        expect_number(
+            function(logits.numpy().astype(float), np.array(labels)),
+            cross_entropy(logits, torch.tensor(labels)).item(),
+            f"logits of shape {shape}, labels {labels} (natural logarithm; divide by the number of labels that count)",
+        )
 
 
 def trainable_share(function):
     """What part of the parameters LoRA trains, itself counted in the total."""
-    for shapes, rank, total in (([(512, 64)], 8, 32768), ([(768, 768)] * 72, 32, 247_577_856), ([(10, 20), (20, 5)], 1, 1000)):
+    for shapes, rank, total in (
+        ([(512, 64)], 8, 32768),
+        ([(768, 768)] * 72, 32, 247_577_856),
+        ([(10, 20), (20, 5)], 1, 1000),
+    ):
         trained = lora_parameters(rank, shapes)
-        expect_number(function(shapes, rank, total), trained / (total + trained),
-                      f"{len(shapes)} matrices, the first {shapes[0]}, rank {rank}, {total:,} parameters before "
-                      "(the adapter's own parameters belong to both sides of the fraction)")
+        expect_number(
+            function(shapes, rank, total),
+            trained / (total + trained),
+            f"{len(shapes)} matrices, the first {shapes[0]}, rank {rank}, {total:,} parameters before "
+            "(the adapter's own parameters belong to both sides of the fraction)",
+        )
 
 
 def _low_rank():
@@ -52,8 +69,12 @@ def lora_forward(function):
     weight, a, b = _low_rank()
     x = np.random.default_rng(6).normal(size=IN)
     for alpha in (RANK, 8.0):
-        expect_numbers(function(x, weight, a, b, alpha), weight @ x + alpha / RANK * b @ (a @ x),
-                       f"x of {IN}, W {weight.shape}, A {a.shape}, B {b.shape}, alpha {alpha:g} (the rank is A's number of rows; the scale is alpha/rank)")
+        expect_numbers(
+            function(x, weight, a, b, alpha),
+            weight @ x + alpha / RANK * b @ (a @ x),
+            f"x of {IN}, W {weight.shape}, A {a.shape}, B {b.shape}, alpha {alpha:g} (the rank is A's number of "
+            "rows; the scale is alpha/rank)",
+        )
 
 
 def merged_weight(function):
@@ -64,19 +85,29 @@ def merged_weight(function):
         what = f"W {weight.shape}, A {a.shape}, B {b.shape}, alpha {alpha:g}"
         found = rows_of_numbers(function(weight, a, b, alpha), what)
         if np.shape(found) != weight.shape:
-            raise NotYet(f"{what}: expected a matrix of shape {weight.shape}, your function gives one of {np.shape(found)}.")
+            raise NotYet(
+                f"{what}: expected a matrix of shape {weight.shape}, your function gives one of {np.shape(found)}."
+            )
         if not np.allclose(found, before + alpha / RANK * b @ a, atol=1e-8):
-            raise NotYet(f"{what}: applied to a vector, your matrix does not give what W and the adapter give together; scale B·A with alpha/rank.")
+            raise NotYet(
+                f"{what}: applied to a vector, your matrix does not give what W and the adapter give together; "
+                "scale B·A with alpha/rank."
+            )
         if not np.array_equal(weight, before):
-            raise NotYet(f"{what}: your function changed W itself. The original must stay as it was: return a new matrix.")
+            raise NotYet(
+                f"{what}: your function changed W itself. The original must stay as it was: return a new matrix."
+            )
 
 
 def adam_bytes(function):
     """Gradients and Adam's two moments, for what is trained and nothing else."""
     for total, trainable, size in ((1000, 1000, 4), (251_116_800, 3_538_944, 4), (1000, 10, 2)):
-        expect_number(function(total, trainable, size), 3 * trainable * size,
-                      f"{total:,} parameters, {trainable:,} of them trainable, {size} bytes a number "
-                      "(frozen weights need neither a gradient nor moments)")
+        expect_number(
+            function(total, trainable, size),
+            3 * trainable * size,
+            f"{total:,} parameters, {trainable:,} of them trainable, {size} bytes a number "
+            "(frozen weights need neither a gradient nor moments)",
+        )
 
 
 CHECKS = (padded_labels, masked_cross_entropy, trainable_share, lora_forward, merged_weight, adam_bytes)

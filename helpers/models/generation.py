@@ -17,7 +17,7 @@ from transformers.modeling_outputs import BaseModelOutput
 
 from helpers.progress import progress
 
-FEWEST = 8      # rows: a smaller batch is decoded to its end, since another round costs more than it saves
+FEWEST = 8  # rows: a smaller batch is decoded to its end, since another round costs more than it saves
 
 
 def end_ids(config) -> list[int]:
@@ -41,8 +41,9 @@ class MostHaveEnded(StoppingCriteria):
 
 
 def _can_shrink(model, config):
-    """Sampling would draw other numbers for other batches, beams are rows of their own, a minimum of new tokens is counted
-    from a round's start, and virtual tokens stand before the encoder."""
+    """Sampling would draw other numbers for other batches, beams are rows of their own, a minimum of new tokens is
+    counted from a round's start, and virtual tokens stand before the encoder.
+    """
     virtual = getattr(getattr(model, "active_peft_config", None), "is_prompt_learning", False)
     return config.num_beams == 1 and not config.do_sample and not config.min_new_tokens and not virtual
 
@@ -57,12 +58,20 @@ def decode(model, input_ids, mask, config) -> list[list[int]]:
         return model.generate(input_ids=input_ids, attention_mask=mask, generation_config=config).tolist()
     states = model.get_encoder()(input_ids=input_ids, attention_mask=mask).last_hidden_state
     criterion, outputs = MostHaveEnded(end_ids(config)), [None] * len(mask)
-    rows, written = torch.arange(len(mask), device=mask.device), None       # whose completions go on, and what they say so far
+    rows, written = (
+        torch.arange(len(mask), device=mask.device),
+        None,
+    )  # whose completions go on, and what they say so far
     while len(rows):
         config_left = copy.copy(config)
         config_left.max_new_tokens = config.max_new_tokens - (0 if written is None else written.shape[1] - 1)
-        written = model.generate(encoder_outputs=BaseModelOutput(states), attention_mask=mask, decoder_input_ids=written,
-                                 generation_config=config_left, stopping_criteria=[criterion])      # (rows, 1 + T)
+        written = model.generate(
+            encoder_outputs=BaseModelOutput(states),
+            attention_mask=mask,
+            decoder_input_ids=written,
+            generation_config=config_left,
+            stopping_criteria=[criterion],
+        )  # (rows, 1 + T)
         over = criterion.ended(written) | (written.shape[1] > config.max_new_tokens)
         for row, ids in zip(rows[over].tolist(), written[over].tolist()):
             outputs[row] = ids
@@ -71,13 +80,20 @@ def decode(model, input_ids, mask, config) -> list[list[int]]:
     return outputs
 
 
-
-
 # What a parameter does when it is not given: nothing. Neither the model's own generation settings nor the library's
 # hidden ones (top_k=50 as soon as one samples) take part.
 NEUTRAL = {
-    "max_new_tokens": 64, "min_new_tokens": 0, "do_sample": False, "temperature": 1.0, "top_k": 0, "top_p": 1.0,
-    "num_beams": 1, "length_penalty": 1.0, "early_stopping": False, "no_repeat_ngram_size": 0, "repetition_penalty": 1.0,
+    "max_new_tokens": 64,
+    "min_new_tokens": 0,
+    "do_sample": False,
+    "temperature": 1.0,
+    "top_k": 0,
+    "top_p": 1.0,
+    "num_beams": 1,
+    "length_penalty": 1.0,
+    "early_stopping": False,
+    "no_repeat_ngram_size": 0,
+    "repetition_penalty": 1.0,
 }
 FOR_SAMPLING = ("temperature", "top_k", "top_p")
 FOR_BEAMS = ("length_penalty", "early_stopping")
@@ -105,8 +121,10 @@ RULES = {
     "max_new_tokens": ("a whole number of at least 1", lambda value: is_whole(value, 1)),
     "min_new_tokens": ("a whole number of at least 0", lambda value: is_whole(value, 0)),
     "do_sample": ("True or False", lambda value: isinstance(value, bool)),
-    "temperature": ("a number above 0 (towards 0 it nears greedy decoding: do_sample=False)",
-                    lambda value: _number(value, lambda x: 0 < x < float("inf"))),
+    "temperature": (
+        "a number above 0 (towards 0 it nears greedy decoding: do_sample=False)",
+        lambda value: _number(value, lambda x: 0 < x < float("inf")),
+    ),
     "top_k": ("a whole number: 0 keeps all tokens, 50 the 50 likeliest", lambda value: is_whole(value, 0)),
     "top_p": ("a number above 0 and at most 1", lambda value: _number(value, lambda x: 0 < x <= 1)),
     "num_beams": ("a whole number of at least 1", lambda value: is_whole(value, 1)),
@@ -136,22 +154,36 @@ def check_parameters(parameters) -> dict:
         if not holds(value):
             raise GenerationError(f"{name}={value!r}: it must be {wanted}")
     settings = {**NEUTRAL, **parameters}
-    for names, needed, missing in ((FOR_SAMPLING, "do_sample=True", not settings["do_sample"]),
-                                   (FOR_BEAMS, "num_beams of at least 2", settings["num_beams"] == 1)):
+    for names, needed, missing in (
+        (FOR_SAMPLING, "do_sample=True", not settings["do_sample"]),
+        (FOR_BEAMS, "num_beams of at least 2", settings["num_beams"] == 1),
+    ):
         idle = [f"{name}={parameters[name]!r}" for name in names if name in parameters]
         if idle and missing:
-            raise GenerationError(f"{', '.join(idle)}: without effect unless {needed} is given too; add that, or leave it out")
+            raise GenerationError(
+                f"{', '.join(idle)}: without effect unless {needed} is given too; add that, or leave it out"
+            )
     if settings["num_beams"] > 1 and settings["do_sample"]:
-        raise GenerationError(f"num_beams={settings['num_beams']} with do_sample=True: beam search seeks the likeliest text, "
-                              "sampling a random one; choose one of the two")
+        raise GenerationError(
+            f"num_beams={settings['num_beams']} with do_sample=True: beam search seeks the likeliest text, "
+            "sampling a random one; choose one of the two"
+        )
     if settings["min_new_tokens"] > settings["max_new_tokens"]:
-        raise GenerationError(f"min_new_tokens={settings['min_new_tokens']} is above "
-                              f"max_new_tokens={settings['max_new_tokens']}; raise the maximum or lower the minimum")
+        raise GenerationError(
+            f"min_new_tokens={settings['min_new_tokens']} is above "
+            f"max_new_tokens={settings['max_new_tokens']}; raise the maximum or lower the minimum"
+        )
     return settings
 
 
-TOKEN_IDS = ("bos_token_id", "eos_token_id", "pad_token_id", "decoder_start_token_id", "forced_bos_token_id",
-             "forced_eos_token_id")
+TOKEN_IDS = (
+    "bos_token_id",
+    "eos_token_id",
+    "pad_token_id",
+    "decoder_start_token_id",
+    "forced_bos_token_id",
+    "forced_eos_token_id",
+)
 
 
 def encode_prompts(tokenizer, prompts: Sequence[str]) -> list[list[int]]:
@@ -162,15 +194,19 @@ def encode_prompts(tokenizer, prompts: Sequence[str]) -> list[list[int]]:
             (nothing is cut); the message names its index.
     """
     if isinstance(prompts, str) or not all(isinstance(prompt, str) for prompt in prompts):
-        raise GenerationError(f"prompts: {str(prompts)[:60]!r} is not a list of texts; for a single prompt write [prompt]")
+        raise GenerationError(
+            f"prompts: {str(prompts)[:60]!r} is not a list of texts; for a single prompt write [prompt]"
+        )
     for index, prompt in enumerate(prompts):
         if not prompt.strip():
             raise GenerationError(f"prompts[{index}]: {prompt!r} is empty; give the model something to read")
     rows = tokenizer(list(prompts), truncation=False, verbose=False)["input_ids"] if len(prompts) else []
     for index, row in enumerate(rows):
         if len(row) > tokenizer.model_max_length:
-            raise GenerationError(f"prompts[{index}] has {len(row)} tokens, the model's window holds "
-                                  f"{tokenizer.model_max_length}; drop examples (helpers.data.prompts.fit_prompt) or shorten it")
+            raise GenerationError(
+                f"prompts[{index}] has {len(row)} tokens, the model's window holds "
+                f"{tokenizer.model_max_length}; drop examples (helpers.data.prompts.fit_prompt) or shorten it"
+            )
     return rows
 
 
@@ -213,7 +249,9 @@ def _randomness(seed, device):
 def _config(model, settings):
     """A configuration with the model's special tokens and these settings, and nothing else."""
     ids = {name: getattr(model.config, name, None) for name in TOKEN_IDS}
-    ids = {name: getattr(model.generation_config, name, None) if value is None else value for name, value in ids.items()}
+    ids = {
+        name: getattr(model.generation_config, name, None) if value is None else value for name, value in ids.items()
+    }
     sampling = {name: settings[name] for name in FOR_SAMPLING} if settings["do_sample"] else {}
     beams = {name: settings[name] for name in FOR_BEAMS} if settings["num_beams"] > 1 else {}
     rest = {name: value for name, value in settings.items() if name not in FOR_SAMPLING + FOR_BEAMS}
@@ -226,14 +264,18 @@ def generate_ids(model, tokenizer, prompts, *, batch_size=32, show_progress=True
     if not is_whole(batch_size, 1):
         raise GenerationError(f"batch_size={batch_size!r}: it must be a whole number of at least 1")
     if not model.config.is_encoder_decoder:
-        raise GenerationError(f"model: {type(model).__name__} has no encoder; this function needs an encoder-decoder like T5")
+        raise GenerationError(
+            f"model: {type(model).__name__} has no encoder; this function needs an encoder-decoder like T5"
+        )
     rows = encode_prompts(tokenizer, prompts)
-    order = sorted(range(len(rows)), key=lambda index: -len(rows[index]))    # longest first: what needs most memory fails first
+    order = sorted(
+        range(len(rows)), key=lambda index: -len(rows[index])
+    )  # longest first: what needs most memory fails first
     config, completions = _config(model, settings), [None] * len(rows)
     bar = progress(total=len(rows), desc="generating", unit="prompt", disable=not show_progress)
     with bar, evaluating(model), _only(model, config), _randomness(seed, model.device), torch.inference_mode():
         for start in range(0, len(order), batch_size):
-            chosen = order[start:start + batch_size]
+            chosen = order[start : start + batch_size]
             input_ids, mask = _padded([rows[index] for index in chosen], config.pad_token_id, model.device)
             outputs = decode(model, input_ids, mask, config)
             for index, output in zip(chosen, outputs):
@@ -253,11 +295,19 @@ def _padded(rows, pad_token_id, device):
 def _completion(ids, config):
     """The ids before the first end token; padding follows only after it."""
     ends = end_ids(config)
-    return ids[:next((place for place, token in enumerate(ids) if token in ends), len(ids))]
+    return ids[: next((place for place, token in enumerate(ids) if token in ends), len(ids))]
 
 
-def generate(model, tokenizer, prompts: Sequence[str], *, batch_size: int = 32, show_progress: bool = True,
-             seed: int | None = None, **parameters) -> list[str]:
+def generate(
+    model,
+    tokenizer,
+    prompts: Sequence[str],
+    *,
+    batch_size: int = 32,
+    show_progress: bool = True,
+    seed: int | None = None,
+    **parameters,
+) -> list[str]:
     """One completion for each prompt, in the order of the prompts: special tokens removed, white space at the ends too.
 
     Prompts of similar length share a batch, which is padded to its longest one.
@@ -269,14 +319,16 @@ def generate(model, tokenizer, prompts: Sequence[str], *, batch_size: int = 32, 
         seed: of the sampling. The same seed repeats the completions bit for bit as long as the list of prompts, the
             batch size, the parameters and the machine stay the same; the global random stream is left alone. Without
             one, sampling draws from the global stream.
-        parameters: names in `helpers.models.generation.NEUTRAL`, which also gives the values of those left out: greedy, 64 tokens. The model's
-            own defaults (`generation_config`) have no say.
+        parameters: names in `helpers.models.generation.NEUTRAL`, which also gives the values of those left out: greedy,
+            64 tokens. The model's own defaults (`generation_config`) have no say.
     Returns:
         N texts.
     Raises:
         GenerationError: before anything runs; see `helpers.models.generation.check_parameters` and `encode_prompts`.
-    Source: `transformers.GenerationMixin.generate`, with nothing changed but the batching: in greedy decoding, rows that have ended leave their batch.
+    Source: `transformers.GenerationMixin.generate`, with nothing changed but the batching: in greedy decoding, rows
+        that have ended leave their batch.
     """
-    completions = generate_ids(model, tokenizer, prompts, batch_size=batch_size, show_progress=show_progress, seed=seed,
-                               **parameters)
+    completions = generate_ids(
+        model, tokenizer, prompts, batch_size=batch_size, show_progress=show_progress, seed=seed, **parameters
+    )
     return [tokenizer.decode(ids, skip_special_tokens=True).strip() for ids in completions]

@@ -21,8 +21,11 @@ from helpers.progress import one_bar
 from helpers.settings import Settings
 
 # With the output head apart from the embeddings (vocabulary × width more than if they were tied).
-PARAMETERS = {"google/flan-t5-small": 76_961_152, "google/flan-t5-base": 247_577_856,
-              "google/flan-t5-large": 783_150_080}
+PARAMETERS = {
+    "google/flan-t5-small": 76_961_152,
+    "google/flan-t5-base": 247_577_856,
+    "google/flan-t5-large": 783_150_080,
+}
 VOCABULARIES = ("tokenizer.json", "spiece.model", "tokenizer.model", "vocab.json", "vocab.txt")
 LOCAL = {"local_files_only": True, "trust_remote_code": False}
 
@@ -46,8 +49,13 @@ def load_seq2seq(settings: Settings):
     tokenizer = load_tokenizer(settings)
     with _as_model_error(settings.model), _without_tying_advice(), one_bar():
         model, report = AutoModelForSeq2SeqLM.from_pretrained(
-            folder, dtype=getattr(torch, settings.dtype), use_safetensors=True, output_loading_info=True,
-            ignore_mismatched_sizes=True, **LOCAL)     # so that the report lists them; _check_report refuses them
+            folder,
+            dtype=getattr(torch, settings.dtype),
+            use_safetensors=True,
+            output_loading_info=True,
+            ignore_mismatched_sizes=True,
+            **LOCAL,
+        )  # so that the report lists them; _check_report refuses them
     _check_report(settings.model, report)
     _check_weights(settings.model, model, tokenizer)
     _keep_head(settings.model, model, files.get("lm_head.weight"))
@@ -61,8 +69,13 @@ def load_tokenizer(settings: Settings):
         ModelError: the hub cannot be reached, or there is no tokenizer that can be loaded.
     """
     folder = _model_folder(settings)
-    if not any((folder / name).is_file() for name in VOCABULARIES):     # transformers would make one up, in which every word is unknown
-        raise ModelError(f"{settings.model}: has no tokenizer ({', '.join(VOCABULARIES)}); save it into the same folder: tokenizer.save_pretrained(folder)")
+    if not any(
+        (folder / name).is_file() for name in VOCABULARIES
+    ):  # transformers would make one up, in which every word is unknown
+        raise ModelError(
+            f"{settings.model}: has no tokenizer ({', '.join(VOCABULARIES)}); save it into the same folder: "
+            "tokenizer.save_pretrained(folder)"
+        )
     with _as_model_error(settings.model):
         return AutoTokenizer.from_pretrained(folder, **LOCAL)
 
@@ -72,8 +85,10 @@ def _as_model_error(name):
     try:
         yield
     except (OSError, ValueError, KeyError, TypeError, ImportError, AttributeError) as error:
-        raise ModelError(f"{name}: is no encoder-decoder model that transformers can load; LAB_MODEL must be "
-                         f"a folder with its config.json, safetensors and tokenizer ({_first_line(error)})") from error
+        raise ModelError(
+            f"{name}: is no encoder-decoder model that transformers can load; LAB_MODEL must be "
+            f"a folder with its config.json, safetensors and tokenizer ({_first_line(error)})"
+        ) from error
 
 
 def _first_line(error):
@@ -84,17 +99,26 @@ def _model_folder(settings):
     """The local folder of the model; from the hub only what is needed: no weights in other formats."""
     if os.path.isabs(settings.model):
         if not (Path(settings.model) / "config.json").is_file():
-            raise ModelError(f"{settings.model}: has no config.json, so it is not a model folder; set LAB_MODEL to one "
-                             "that save_pretrained wrote, or restore the folder from the kit's repository")
+            raise ModelError(
+                f"{settings.model}: has no config.json, so it is not a model folder; set LAB_MODEL to one "
+                "that save_pretrained wrote, or restore the folder from the kit's repository"
+            )
         return Path(settings.model)
     try:
-        return Path(snapshot_download(settings.model, revision=settings.model_revision,
-                                      allow_patterns=["*.json", "*.safetensors", "*.model", "*.txt"],
-                                      local_files_only=not hub_is_reachable()))      # else it retries for half a minute
+        return Path(
+            snapshot_download(
+                settings.model,
+                revision=settings.model_revision,
+                allow_patterns=["*.json", "*.safetensors", "*.model", "*.txt"],
+                local_files_only=not hub_is_reachable(),
+            )
+        )  # else it retries for half a minute
     except (OSError, ValueError) as error:
-        raise ModelError(f"{settings.model}: cannot be fetched from the model hub, nor is it stored here already "
-                         f"({_first_line(error)}); choose the profile pocket, which needs no network, or set LAB_MODEL "
-                         "to a model folder on this machine") from error
+        raise ModelError(
+            f"{settings.model}: cannot be fetched from the model hub, nor is it stored here already "
+            f"({_first_line(error)}); choose the profile pocket, which needs no network, or set LAB_MODEL "
+            "to a model folder on this machine"
+        ) from error
 
 
 def _weight_files(name, folder):
@@ -108,8 +132,10 @@ def _weight_files(name, folder):
             with safe_open(file, framework="pt") as weights:
                 places |= dict.fromkeys(weights.keys(), file)
         except (SafetensorError, OSError) as error:
-            raise ModelError(f"{file}: is broken or cut short at {file.stat().st_size:,} bytes ({_first_line(error)}"
-                             "); delete it and fetch it again, or restore it from the kit's repository") from None
+            raise ModelError(
+                f"{file}: is broken or cut short at {file.stat().st_size:,} bytes ({_first_line(error)}"
+                "); delete it and fetch it again, or restore it from the kit's repository"
+            ) from None
     return places
 
 
@@ -121,6 +147,7 @@ def _without_tying_advice():
     head differs from its embeddings, rightly leaves it alone, and advises to set what it has just overruled.
     `_keep_head` checks that the head is in place, so nothing is lost by not printing it.
     """
+
     def keep(record):
         return "so we will NOT tie them" not in record.getMessage()
 
@@ -133,13 +160,17 @@ def _without_tying_advice():
 
 
 def _check_report(name, report):
-    for kind, meaning in (("missing_keys", "the file lacks these weights"),
-                          ("unexpected_keys", "the model has no such weights"),
-                          ("mismatched_keys", "these weights have another shape than config.json says")):
+    for kind, meaning in (
+        ("missing_keys", "the file lacks these weights"),
+        ("unexpected_keys", "the model has no such weights"),
+        ("mismatched_keys", "these weights have another shape than config.json says"),
+    ):
         found = sorted(map(str, report[kind]))
         if found:
-            raise ModelError(f"{name}: {meaning}: {', '.join(found[:5])}{' …' if len(found) > 5 else ''} ({len(found)} "
-                             "in all); config.json and the weights must come from the same model")
+            raise ModelError(
+                f"{name}: {meaning}: {', '.join(found[:5])}{' …' if len(found) > 5 else ''} ({len(found)} "
+                "in all); config.json and the weights must come from the same model"
+            )
     if report["error_msgs"]:
         raise ModelError(f"{name}: {report['error_msgs'][0]}")
 
@@ -160,8 +191,10 @@ def _keep_head(name, model, file):
     if file:
         with safe_open(file, framework="pt") as weights:
             if not torch.equal(weights.get_tensor("lm_head.weight").to(head.dtype), head):
-                raise ModelError(f"{name}: its output head was replaced by its embeddings while loading; install the "
-                                 "versions in constraints.txt")
+                raise ModelError(
+                    f"{name}: its output head was replaced by its embeddings while loading; install the "
+                    "versions in constraints.txt"
+                )
     if not head_is_tied(model):
         model.config.tie_word_embeddings = False
 
@@ -169,27 +202,35 @@ def _keep_head(name, model, file):
 def _check_weights(name, model, tokenizer):
     broken = [weight for weight, values in model.named_parameters() if not torch.isfinite(values).all()]
     if broken:
-        raise ModelError(f"{name}: {len(broken)} weights hold NaN or infinity, the first is {broken[0]}; training has "
-                         "diverged (T5 in float16 does so), or the file is damaged: fetch it or train it again")
+        raise ModelError(
+            f"{name}: {len(broken)} weights hold NaN or infinity, the first is {broken[0]}; training has "
+            "diverged (T5 in float16 does so), or the file is damaged: fetch it or train it again"
+        )
     rows = model.get_input_embeddings().num_embeddings
     if rows < len(tokenizer):
-        raise ModelError(f"{name}: has embeddings for {rows:,} tokens, but its tokenizer knows {len(tokenizer):,}; "
-                         "they must come from the same model")
+        raise ModelError(
+            f"{name}: has embeddings for {rows:,} tokens, but its tokenizer knows {len(tokenizer):,}; "
+            "they must come from the same model"
+        )
     expected, total = PARAMETERS.get(name), count_parameters(model).total
     if expected not in (None, total):
-        raise ModelError(f"{name}: has {total:,} parameters instead of {expected:,}; its files are not the original, "
-                         "or its output head was tied: install the versions in constraints.txt")
+        raise ModelError(
+            f"{name}: has {total:,} parameters instead of {expected:,}; its files are not the original, "
+            "or its output head was tied: install the versions in constraints.txt"
+        )
 
 
 def with_own_head(model):
     """A copy of a T5 that computes the same with a head apart from its embeddings.
 
-    Where the head is the embeddings, T5 multiplies its last states by 1/√d first; the copy's head has that in its weights instead. Its
-    config says what `T5Config` makes of every config: that the two are tied.
+    Where the head is the embeddings, T5 multiplies its last states by 1/√d first; the copy's head has that in its
+    weights instead. Its config says what `T5Config` makes of every config: that the two are tied.
     """
     apart = copy.deepcopy(model)
     if head_is_tied(model):
-        head = nn.Linear(model.config.d_model, model.config.vocab_size, bias=False, device=model.device, dtype=model.dtype)
+        head = nn.Linear(
+            model.config.d_model, model.config.vocab_size, bias=False, device=model.device, dtype=model.dtype
+        )
         scale = model.config.d_model**-0.5 if model.config.scale_decoder_outputs else 1.0
         with torch.no_grad():
             head.weight.copy_(model.get_input_embeddings().weight * scale)

@@ -22,6 +22,7 @@ class TokenDistribution:
         in_top_k: True for tokens that survive top-k.
         in_top_p: True for tokens that survive top-p as well; it acts on what top-k left over.
     """
+
     original: torch.Tensor
     tempered: torch.Tensor
     final: torch.Tensor
@@ -31,13 +32,22 @@ class TokenDistribution:
     def rows(self, tokenizer, count: int = 10) -> list[dict]:
         """The `count` likeliest tokens, best first, one dict each: id, token and the five fields as plain numbers."""
         best = torch.sort(self.original, descending=True, stable=True).indices[:count].tolist()
-        return [{"id": index, "token": token_text(tokenizer, index),
-                 **{name: getattr(self, name)[index].item() for name in self.__dataclass_fields__}} for index in best]
+        return [
+            {
+                "id": index,
+                "token": token_text(tokenizer, index),
+                **{name: getattr(self, name)[index].item() for name in self.__dataclass_fields__},
+            }
+            for index in best
+        ]
 
 
 @dataclass(frozen=True)
 class Step:
-    """One round of the decoding loop: the chosen token and the likeliest candidates, (token, probability), best first."""
+    """One round of the decoding loop: the chosen token and the likeliest candidates, (token, probability), best
+    first.
+    """
+
     token: str
     id: int
     probability: float
@@ -45,7 +55,9 @@ class Step:
 
 
 def token_text(tokenizer, token_id: int) -> str:
-    """The token as the vocabulary writes it ("▁" is a space); ids that the model has beyond the vocabulary as "<id>"."""
+    """The token as the vocabulary writes it ("▁" is a space); ids that the model has beyond the vocabulary as
+    "<id>".
+    """
     return (tokenizer.convert_ids_to_tokens(token_id) if token_id < len(tokenizer) else None) or f"<{token_id}>"
 
 
@@ -54,7 +66,10 @@ def _encoded(model, tokenizer, prompt):
     input_ids = torch.tensor(encode_prompts(tokenizer, [prompt]), device=model.device)
     mask = torch.ones_like(input_ids)
     with torch.inference_mode(), evaluating(model):
-        return {"encoder_outputs": model.get_encoder()(input_ids=input_ids, attention_mask=mask), "attention_mask": mask}
+        return {
+            "encoder_outputs": model.get_encoder()(input_ids=input_ids, attention_mask=mask),
+            "attention_mask": mask,
+        }
 
 
 def _logits(model, encoded, completion_ids):
@@ -78,7 +93,9 @@ def next_token_logits(model, tokenizer, prompt: str, completion_ids: Sequence[in
     return _logits(model, _encoded(model, tokenizer, prompt), completion_ids)
 
 
-def token_distribution(logits: torch.Tensor, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0) -> TokenDistribution:
+def token_distribution(
+    logits: torch.Tensor, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0
+) -> TokenDistribution:
     """What temperature, top-k and top-p, in this order, make of the next token's distribution.
 
     Args:
@@ -89,12 +106,17 @@ def token_distribution(logits: torch.Tensor, temperature: float = 1.0, top_k: in
     Source: transformers' own warpers in the order of `generate`; nucleus sampling: Holtzman et al. 2020, section 3.1.
     """
     check_parameters({"do_sample": True, "temperature": temperature, "top_k": top_k, "top_p": top_p})
-    scores = logits.float()[None]                                                                            # (1, V)
+    scores = logits.float()[None]  # (1, V)
     tempered = TemperatureLogitsWarper(float(temperature))(None, scores)
     after_k = TopKLogitsWarper(int(top_k))(None, tempered) if top_k else tempered
     after_p = TopPLogitsWarper(float(top_p))(None, after_k) if top_p < 1 else after_k
-    return TokenDistribution(original=scores.softmax(-1)[0], tempered=tempered.softmax(-1)[0], final=after_p.softmax(-1)[0],
-                             in_top_k=after_k[0] > -torch.inf, in_top_p=after_p[0] > -torch.inf)
+    return TokenDistribution(
+        original=scores.softmax(-1)[0],
+        tempered=tempered.softmax(-1)[0],
+        final=after_p.softmax(-1)[0],
+        in_top_k=after_k[0] > -torch.inf,
+        in_top_p=after_p[0] > -torch.inf,
+    )
 
 
 def greedy_decode(model, tokenizer, prompt: str, max_new_tokens: int = 64, candidates: int = 5) -> Iterator[Step]:
@@ -112,8 +134,10 @@ def greedy_decode(model, tokenizer, prompt: str, max_new_tokens: int = 64, candi
     while len(completion_ids) < max_new_tokens:
         probabilities = _logits(model, encoded, completion_ids).softmax(-1)
         best = torch.sort(probabilities, descending=True, stable=True)
-        likeliest = [(token_text(tokenizer, index), value)
-                     for index, value in zip(best.indices[:candidates].tolist(), best.values[:candidates].tolist())]
+        likeliest = [
+            (token_text(tokenizer, index), value)
+            for index, value in zip(best.indices[:candidates].tolist(), best.values[:candidates].tolist())
+        ]
         token_id = best.indices[0].item()
         completion_ids.append(token_id)
         yield Step(token_text(tokenizer, token_id), token_id, best.values[0].item(), tuple(likeliest))

@@ -13,6 +13,7 @@ COMPONENTS = ("embeddings", "encoder", "decoder", "head", "other")
 
 class ParameterCount(NamedTuple):
     """Trainable and all parameters of a model; shared ones count once."""
+
     trainable: int
     total: int
 
@@ -40,16 +41,25 @@ def parameter_table(model) -> list[dict]:
     A tied head has no parameters of its own: its row says 0. "other" appears only where there is something in it.
     """
     counts = {component: [0, 0] for component in COMPONENTS}
-    for name, weight in model.named_parameters():       # leaves out the second name of a shared weight
+    for name, weight in model.named_parameters():  # leaves out the second name of a shared weight
         counts[_component(name)][0] += weight.numel()
         counts[_component(name)][1] += weight.numel() * weight.requires_grad
     total = max(sum(count for count, _ in counts.values()), 1)
-    return [{"component": component, "parameters": count, "trainable": trainable, "share": count / total}
-            for component, (count, trainable) in counts.items() if count or component != "other"]
+    return [
+        {"component": component, "parameters": count, "trainable": trainable, "share": count / total}
+        for component, (count, trainable) in counts.items()
+        if count or component != "other"
+    ]
 
 
-COMMON = {"d_kv": 64, "vocab_size": 32128, "feed_forward_proj": "gated-gelu", "decoder_start_token_id": 0, "pad_token_id": 0,
-          "eos_token_id": 1}
+COMMON = {
+    "d_kv": 64,
+    "vocab_size": 32128,
+    "feed_forward_proj": "gated-gelu",
+    "decoder_start_token_id": 0,
+    "pad_token_id": 0,
+    "eos_token_id": 1,
+}
 SHAPES = {
     "google/flan-t5-small": {"d_model": 512, "d_ff": 1024, "num_layers": 8, "num_decoder_layers": 8, "num_heads": 6},
     "google/flan-t5-base": {"d_model": 768, "d_ff": 2048, "num_layers": 12, "num_decoder_layers": 12, "num_heads": 12},
@@ -70,6 +80,8 @@ def untrained(name: str, device: str = "meta", seed: int = 0) -> T5ForConditiona
     with torch.device(device), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = T5ForConditionalGeneration(T5Config(**COMMON | SHAPES[name]))
-        model.lm_head = nn.Linear(model.config.d_model, model.config.vocab_size, bias=False)    # T5Config alone ties it to the embeddings
+        model.lm_head = nn.Linear(
+            model.config.d_model, model.config.vocab_size, bias=False
+        )  # T5Config alone ties it to the embeddings
         model.config.tie_word_embeddings = False
     return model

@@ -1,9 +1,11 @@
-"""Distributed training: one step shared between processes by DDP, ZeRO or FSDP; losses, gradients and bytes are reported.
+"""Distributed training: one step shared between processes by DDP, ZeRO or FSDP; losses, gradients and bytes are
+reported.
 
 `train_together` starts the processes, waits for them and ends them together. They meet through a file and speak by
 gloo, on the processor; the same runs on Linux, macOS and Windows. Each is a Python of its own, started as
 python -m helpers.training.distributed FOLDER RANK PROCESSES: what started them, a notebook or a script, is not run
-again."""
+again.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,7 @@ from helpers.runs import write_json
 from helpers.training.memory import Held, held
 
 ALONE, WAYS = "one process", ("ddp", "zero-1", "fsdp")
-FAULTS = ("summed gradients", "same rows", "mean of means")     # of published training code, each for `Job.fault`
+FAULTS = ("summed gradients", "same rows", "mean of means")  # of published training code, each for `Job.fault`
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,7 @@ class Job:
     Raises:
         ValueError: a way or a fault that is not known.
     """
+
     way: str = "ddp"
     fault: str = ""
     rate: float = 1e-3
@@ -61,9 +64,12 @@ class Report:
     Attributes:
         losses: of each step, over the rows of all processes, in nats a label.
         rows: numbers of the first batch's rows that this process saw.
-        gradient: norm of the first step's gradient, as the optimizer sees it; digest: SHA-256 of the part of it that this process holds.
-        held: bytes after the backward pass and with the optimizer's states; sent: bytes of gradients that it handed over in one step (None where nothing counts them).
+        gradient: norm of the first step's gradient, as the optimizer sees it; digest: SHA-256 of the part of it that
+            this process holds.
+        held: bytes after the backward pass and with the optimizer's states; sent: bytes of gradients that it handed
+            over in one step (None where nothing counts them).
     """
+
     losses: list[float]
     rows: list[int]
     gradient: float
@@ -82,7 +88,7 @@ def _wrapped(model, way, rate):
     sizes = []
     if way == "fsdp":
         mesh = init_device_mesh("cpu", (dist.get_world_size(),))
-        for block in (*model.encoder.block, *model.decoder.block):     # gathered one after the other, never all at once
+        for block in (*model.encoder.block, *model.decoder.block):  # gathered one after the other, never all at once
             fully_shard(block, mesh=mesh)
         fully_shard(model, mesh=mesh)
     elif way != ALONE:
@@ -91,6 +97,7 @@ def _wrapped(model, way, rate):
         def counted(_, bucket):
             sizes.append(bucket.buffer().nbytes)
             return allreduce_hook(None, bucket)
+
         model.register_comm_hook(None, counted)
     if way == "zero-1":
         return model, ZeroRedundancyOptimizer(model.parameters(), torch.optim.AdamW, lr=rate), sizes
@@ -117,9 +124,11 @@ def _gradients(model):
 
 
 def train_steps(model, batches: Sequence[dict], job: Job, rank: int = 0, processes: int = 1) -> Report:
-    """Trains on this process's rows of each batch, without dropout; all processes together take the step of one process with the whole batch.
+    """Trains on this process's rows of each batch, without dropout; all processes together take the step of one process
+    with the whole batch.
 
-    Each process divides by its share of the labels of *all* rows, since the average over processes then is the mean over labels.
+    Each process divides by its share of the labels of *all* rows, since the average over processes then is the mean
+    over labels.
 
     Args:
         batches: of input_ids, attention_mask (B, S) and labels (B, T).
@@ -146,23 +155,31 @@ def train_steps(model, batches: Sequence[dict], job: Job, rank: int = 0, process
     return Report(losses, rows, norm, digest, kept, given)
 
 
-ROOT, WORK = Path(__file__).resolve().parents[2], "work.json"      # where `helpers` is found; what the processes read
-LOOPBACK = {"linux": "lo", "darwin": "lo0"}     # gloo would listen on the address of the computer's name, which others may reach; on Windows it takes no such name
+ROOT, WORK = Path(__file__).resolve().parents[2], "work.json"  # where `helpers` is found; what the processes read
+LOOPBACK = {
+    "linux": "lo",
+    "darwin": "lo0",
+}  # gloo would listen on the address of the computer's name, which others may reach; on Windows it takes no such name
 
 
 def _load(folder):
     """The model as it was saved, in float32 on the processor."""
     from transformers import AutoModelForSeq2SeqLM
     from transformers.utils import logging
+
     logging.disable_progress_bar()
     logging.set_verbosity_error()
-    return AutoModelForSeq2SeqLM.from_pretrained(folder / "model", dtype=torch.float32, local_files_only=True, use_safetensors=True)
+    return AutoModelForSeq2SeqLM.from_pretrained(
+        folder / "model", dtype=torch.float32, local_files_only=True, use_safetensors=True
+    )
 
 
 def work(folder: Path, rank: int, processes: int):
     """What each process does: meets the others, works through the jobs in the folder, writes a report of each."""
     torch.set_num_threads(1)
-    warnings.filterwarnings("ignore", message="FSDP2-wrapped module")      # of blocks that return a view: T5 changes none of them in place, and the gradients agree
+    warnings.filterwarnings(
+        "ignore", message="FSDP2-wrapped module"
+    )  # of blocks that return a view: T5 changes none of them in place, and the gradients agree
     given = json.loads((folder / WORK).read_text(encoding="utf-8"))
     dist.init_process_group("gloo", init_method=(folder / "meeting").as_uri(), rank=rank, world_size=processes)
     try:
@@ -187,9 +204,14 @@ def _wait(started):
     for rank, (process, said) in enumerate(started):
         said.seek(0)
         if process.returncode > 0:
-            raise RuntimeError(f"process {rank} of {len(started)} ended with code {process.returncode}: " + said.read()[-1500:])
+            raise RuntimeError(
+                f"process {rank} of {len(started)} ended with code {process.returncode}: " + said.read()[-1500:]
+            )
     if any(process.returncode for process, _ in started):
-        raise RuntimeError(f"processes: ended with codes {[process.returncode for process, _ in started]}; there may be too little memory for so many copies of the model")
+        raise RuntimeError(
+            f"processes: ended with codes {[process.returncode for process, _ in started]}; there may be too "
+            "little memory for so many copies of the model"
+        )
 
 
 def _end(started):
@@ -201,7 +223,8 @@ def _end(started):
 
 
 def train_together(model, batches: Sequence[dict], jobs: Sequence[Job], processes: int = 2) -> dict[Job, list[Report]]:
-    """Starts so many processes, which work through the jobs together, each from the same weights; the given model is left as it is.
+    """Starts so many processes, which work through the jobs together, each from the same weights; the given model is
+    left as it is.
 
     Returns:
         job -> the report of each process.
@@ -211,8 +234,10 @@ def train_together(model, batches: Sequence[dict], jobs: Sequence[Job], processe
     """
     fewest = min(len(batch["labels"]) for batch in batches)
     if fewest < processes or any(job.way == ALONE for job in jobs):
-        raise ValueError(f"processes: {processes} for batches of {fewest} rows or more, ways {', '.join(job.way for job in jobs)}; "
-                         f"each process needs a row, and {ALONE!r} is for `train_steps`")
+        raise ValueError(
+            f"processes: {processes} for batches of {fewest} rows or more, ways {', '.join(job.way for job in jobs)}; "
+            f"each process needs a row, and {ALONE!r} is for `train_steps`"
+        )
     plain = [{name: values.tolist() for name, values in batch.items()} for batch in batches]
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name, ExitStack() as files:
         folder = Path(name)
@@ -222,14 +247,34 @@ def train_together(model, batches: Sequence[dict], jobs: Sequence[Job], processe
         surroundings = os.environ | ({"GLOO_SOCKET_IFNAME": loopback} if loopback else {})
         try:
             for rank in range(processes):
-                said = files.enter_context(open(folder / f"said-{rank}.txt", "w+", encoding="utf-8", errors="replace", newline="\n"))
+                said = files.enter_context(
+                    open(folder / f"said-{rank}.txt", "w+", encoding="utf-8", errors="replace", newline="\n")
+                )
                 command = [sys.executable, "-m", "helpers.training.distributed", str(folder), str(rank), str(processes)]
-                started.append((subprocess.Popen(command, cwd=ROOT, env=surroundings, stdin=subprocess.DEVNULL, stdout=said, stderr=subprocess.STDOUT), said))
+                started.append(
+                    (
+                        subprocess.Popen(
+                            command,
+                            cwd=ROOT,
+                            env=surroundings,
+                            stdin=subprocess.DEVNULL,
+                            stdout=said,
+                            stderr=subprocess.STDOUT,
+                        ),
+                        said,
+                    )
+                )
             _wait(started)
         finally:
             _end(started)
-        found = [[json.loads((folder / f"{number}-{rank}.json").read_text(encoding="utf-8")) for rank in range(processes)] for number in range(len(jobs))]
-    return {job: [Report(**report | {"held": Held(*report["held"])}) for report in reports] for job, reports in zip(jobs, found)}
+        found = [
+            [json.loads((folder / f"{number}-{rank}.json").read_text(encoding="utf-8")) for rank in range(processes)]
+            for number in range(len(jobs))
+        ]
+    return {
+        job: [Report(**report | {"held": Held(*report["held"])}) for report in reports]
+        for job, reports in zip(jobs, found)
+    }
 
 
 if __name__ == "__main__":

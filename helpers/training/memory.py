@@ -1,4 +1,6 @@
-"""Memory of training: bytes that tensors really hold, and the arithmetic of what they must be, on one processor or shared between several."""
+"""Memory of training: bytes that tensors really hold, and the arithmetic of what they must be, on one processor or
+shared between several.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +13,13 @@ from torch.autograd.graph import saved_tensors_hooks
 
 from helpers.hardware import PeakMemory
 
-STRATEGIES = ("ddp", "zero-1", "zero-2", "fsdp")       # what is shared: nothing; the optimizer's states; gradients too; weights too
-RECIPES = {     # bytes a parameter: of its weight, its gradient, and all that the optimizer holds of it
+STRATEGIES = (
+    "ddp",
+    "zero-1",
+    "zero-2",
+    "fsdp",
+)  # what is shared: nothing; the optimizer's states; gradients too; weights too
+RECIPES = {  # bytes a parameter: of its weight, its gradient, and all that the optimizer holds of it
     "float32, Adam": (4, 4, 8),
     "bfloat16, Adam, float32 master copy": (2, 2, 12),
     "bfloat16, Adam throughout": (2, 2, 4),
@@ -22,6 +29,7 @@ RECIPES = {     # bytes a parameter: of its weight, its gradient, and all that t
 
 class Held(NamedTuple):
     """Bytes of a model in training, by what they are of."""
+
     weights: int
     gradients: int
     optimizer: int
@@ -46,8 +54,13 @@ def held(model, optimizer) -> Held:
     """
     weights = list(model.parameters())
     states = getattr(optimizer, "optim", optimizer).state.values()
-    return Held(sum(map(local_bytes, weights)), sum(local_bytes(weight.grad) for weight in weights if weight.grad is not None),
-                sum(local_bytes(value) for state in states for value in state.values() if torch.is_tensor(value) and value.dim()))
+    return Held(
+        sum(map(local_bytes, weights)),
+        sum(local_bytes(weight.grad) for weight in weights if weight.grad is not None),
+        sum(
+            local_bytes(value) for state in states for value in state.values() if torch.is_tensor(value) and value.dim()
+        ),
+    )
 
 
 class Activations:
@@ -65,7 +78,7 @@ class Activations:
         storage = tensor.untyped_storage()
         if storage.data_ptr() not in self.known:
             self.found[storage.data_ptr()] = storage.nbytes()
-            self.alive.append(storage)      # an address must not be given to another tensor while it is counted
+            self.alive.append(storage)  # an address must not be given to another tensor while it is counted
         return tensor
 
     def __enter__(self):
@@ -86,14 +99,17 @@ class Activations:
 def activation_bytes(model, batch) -> int:
     """Bytes that one forward pass on this batch keeps for the backward pass; nothing is trained."""
     with Activations(model) as activations:
-        loss = model(**batch).loss      # held while it is counted: with it everything would be freed
+        loss = model(**batch).loss  # held while it is counted: with it everything would be freed
     del loss
     return activations.total
 
 
 @dataclass(frozen=True)
 class Step:
-    """One training step: bytes held at its end, bytes kept between its two passes, and the most that the process grew by."""
+    """One training step: bytes held at its end, bytes kept between its two passes, and the most that the process grew
+    by.
+    """
+
     held: Held
     activations: int
     peak: int
@@ -130,12 +146,16 @@ def expected(parameters: int, recipe: str = "float32, Adam", strategy: str = "dd
         raise ValueError(f"processes: {processes} is less than 1")
     stage = STRATEGIES.index(strategy)
     weights, gradients, optimizer = (size * parameters for size in RECIPES[recipe])
-    return Held(round(weights / (processes if stage > 2 else 1)), round(gradients / (processes if stage > 1 else 1)),
-                round(optimizer / (processes if stage > 0 else 1)))
+    return Held(
+        round(weights / (processes if stage > 2 else 1)),
+        round(gradients / (processes if stage > 1 else 1)),
+        round(optimizer / (processes if stage > 0 else 1)),
+    )
 
 
 def sent(parameters: int, processes: int, strategy: str = "ddp", size: int = 4) -> int:
-    """Bytes that each process sends in a step, with rings: gradients added up and spread (twice the model); "fsdp" gathers weights in both passes too.
+    """Bytes that each process sends in a step, with rings: gradients added up and spread (twice the model); "fsdp"
+    gathers weights in both passes too.
 
     Source: Rajbhandari et al. 2020, section 7.
     """

@@ -1,4 +1,6 @@
-"""Methods of adapting a model: which weights a training run changes, and at what learning rate; the model given stays as it was."""
+"""Methods of adapting a model: which weights a training run changes, and at what learning rate; the model given stays
+as it was.
+"""
 
 from __future__ import annotations
 
@@ -13,16 +15,30 @@ from peft import IA3Config, LoraConfig, PromptTuningConfig, PromptTuningInit, Ta
 from helpers.compression.distillation import check_mixture
 from helpers.compression.quantized_models import fake_quantized, linear_layers
 
-# peft asks transformers for a name that is going to be dropped; there is nothing that whoever reads the warning could do.
+# peft asks transformers for a name that is going to be dropped; there is nothing that whoever reads the warning could
+# do.
 warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated", category=FutureWarning)
 
 # Names of T5's linear layers; queries and values are what LoRA is usually put on.
 ATTENTION, FEED_FORWARD = ("q", "v"), ("wi_0", "wi_1", "wo")
 LINEAR = ("q", "k", "v", "o", *FEED_FORWARD)
-CROSS_ATTENTION, NORMS = ("EncDecAttention",), ("layer_norm", "final_layer_norm")       # and of parts that can be chosen as a whole
-CONFIGS = {"full": None, "sparse": None, "qat": None, "distilled": None, "selective": None,
-           "lora": LoraConfig, "ia3": IA3Config, "prompt": PromptTuningConfig}
-WHOLE = tuple(kind for kind, config in CONFIGS.items() if config is None)       # these leave a whole model, the others an adapter
+CROSS_ATTENTION, NORMS = (
+    ("EncDecAttention",),
+    ("layer_norm", "final_layer_norm"),
+)  # and of parts that can be chosen as a whole
+CONFIGS = {
+    "full": None,
+    "sparse": None,
+    "qat": None,
+    "distilled": None,
+    "selective": None,
+    "lora": LoraConfig,
+    "ia3": IA3Config,
+    "prompt": PromptTuningConfig,
+}
+WHOLE = tuple(
+    kind for kind, config in CONFIGS.items() if config is None
+)  # these leave a whole model, the others an adapter
 
 
 @dataclass(frozen=True)
@@ -34,6 +50,7 @@ class Method:
         learning_rate: peak of the schedule.
         options: of the adapter, by the names that peft gives them.
     """
+
     kind: str
     learning_rate: float
     options: Mapping = field(default_factory=dict)
@@ -51,15 +68,18 @@ def full(learning_rate: float = 5e-4) -> Method:
 
 
 def qat(bits: int, learning_rate: float = 2e-4) -> Method:
-    """Quantization-aware training: every weight is trained, and linear layers compute with theirs rounded to so many bits (2 to 8), as they will be used.
+    """Quantization-aware training: every weight is trained, and linear layers compute with theirs rounded to so many
+    bits (2 to 8), as they will be used.
 
-    `helpers.compression.quantized_models.converted` then makes them true integers. Source: Jacob et al. 2018, section 3, through torchao.
+    `helpers.compression.quantized_models.converted` then makes them true integers. Source: Jacob et al. 2018, section
+    3, through torchao.
     """
     return Method("qat", learning_rate, {"bits": bits})
 
 
 def sparse(learning_rate: float = 5e-4) -> Method:
-    """Full fine-tuning of a pruned model: every weight is trained, but for those of the linear layers that are exactly zero at the start: they stay zero.
+    """Full fine-tuning of a pruned model: every weight is trained, but for those of the linear layers that are exactly
+    zero at the start: they stay zero.
 
     Source: Han et al. 2015, section 3 (retraining after pruning).
     """
@@ -67,9 +87,11 @@ def sparse(learning_rate: float = 5e-4) -> Method:
 
 
 def distilled(alpha: float = 0.5, temperature: float = 2.0, learning_rate: float = 1e-3) -> Method:
-    """Distillation: every weight is trained, on the teacher's soft labels with weight alpha and on the hard ones with the rest.
+    """Distillation: every weight is trained, on the teacher's soft labels with weight alpha and on the hard ones with
+    the rest.
 
-    The loss is `helpers.compression.distillation.distillation_loss`; the teacher is given to `helpers.training.trainer.train`.
+    The loss is `helpers.compression.distillation.distillation_loss`; the teacher is given to
+    `helpers.training.trainer.train`.
 
     Raises:
         ValueError: alpha not between 0 and 1, temperature not above 0.
@@ -78,19 +100,33 @@ def distilled(alpha: float = 0.5, temperature: float = 2.0, learning_rate: float
     return Method("distilled", learning_rate, {"alpha": alpha, "temperature": temperature})
 
 
-def lora(rank: int = 8, targets: tuple[str, ...] = LINEAR, learning_rate: float = 4e-3, alpha: int | None = None, encoder: bool = True) -> Method:
-    """Low-rank adaptation: W stays, W + (alpha/rank)·B·A is used, and only A (rank × in) and B (out × rank) are trained.
+def lora(
+    rank: int = 8,
+    targets: tuple[str, ...] = LINEAR,
+    learning_rate: float = 4e-3,
+    alpha: int | None = None,
+    encoder: bool = True,
+) -> Method:
+    """Low-rank adaptation: W stays, W + (alpha/rank)·B·A is used, and only A (rank × in) and B (out × rank) are
+    trained.
 
     Args:
         targets: names of the linear layers; all of them without a value. encoder: False leaves the encoder as it is.
-        alpha: None takes 6·√rank: with a scale of 6/√rank one learning rate suits all ranks (Kalajdzievski 2023, theorem 3.2).
+        alpha: None takes 6·√rank: with a scale of 6/√rank one learning rate suits all ranks (Kalajdzievski 2023,
+            theorem 3.2).
     Raises:
         ValueError: rank below 1.
-    Source: Hu et al. 2021, section 4.1, through peft. Their targets are ("q", "v"); that all layers serve better: Dettmers et al. 2023, section 4.
+    Source: Hu et al. 2021, section 4.1, through peft. Their targets are ("q", "v"); that all layers serve better:
+        Dettmers et al. 2023, section 4.
     """
     if rank < 1:
         raise ValueError(f"rank: {rank!r} is not a whole number of at least 1")
-    options = {"r": rank, "lora_alpha": round(6 * rank**0.5) if alpha is None else alpha, "target_modules": list(targets), "lora_dropout": 0.0}
+    options = {
+        "r": rank,
+        "lora_alpha": round(6 * rank**0.5) if alpha is None else alpha,
+        "target_modules": list(targets),
+        "lora_dropout": 0.0,
+    }
     return Method("lora", learning_rate, options | ({} if encoder else {"exclude_modules": r"encoder\..*"}))
 
 
@@ -103,9 +139,10 @@ def selective(targets: tuple[str, ...] = CROSS_ATTENTION, learning_rate: float =
     """Selective fine-tuning: some of the model's own weights are trained, the others stay.
 
     Args:
-        targets: names of the layers whose weights are trained, with all that is in them; `NORMS` are the scales of all normalisations.
-    Source: cross-attention alone, Gheini et al. 2021, section 3; normalisations alone, Zhao et al. 2023, section 3; biases alone,
-        Ben Zaken et al. 2021 (BitFit), which T5 has none of.
+        targets: names of the layers whose weights are trained, with all that is in them; `NORMS` are the scales of all
+            normalisations.
+    Source: cross-attention alone, Gheini et al. 2021, section 3; normalisations alone, Zhao et al. 2023, section 3;
+        biases alone, Ben Zaken et al. 2021 (BitFit), which T5 has none of.
     """
     return Method("selective", learning_rate, {"targets": list(targets)})
 
@@ -115,8 +152,15 @@ def prompt_tuning(virtual_tokens: int = 20, learning_rate: float = 0.3) -> Metho
 
     They start as embeddings of random tokens of the vocabulary. Source: Lester et al. 2021, section 2.
     """
-    return Method("prompt", learning_rate, {"num_virtual_tokens": virtual_tokens, "num_transformer_submodules": 1,
-                                            "prompt_tuning_init": PromptTuningInit.SAMPLE_VOCAB.value})
+    return Method(
+        "prompt",
+        learning_rate,
+        {
+            "num_virtual_tokens": virtual_tokens,
+            "num_transformer_submodules": 1,
+            "prompt_tuning_init": PromptTuningInit.SAMPLE_VOCAB.value,
+        },
+    )
 
 
 def lora_parameters(rank: int, shapes) -> int:
@@ -130,7 +174,8 @@ def adapt(model, method: Method, seed: int = 0):
     Args:
         seed: of the adapter's starting values.
     Returns:
-        a model of the same class for the kinds in `WHOLE`, else a PEFT model around a copy. `model` itself is left as it is.
+        a model of the same class for the kinds in `WHOLE`, else a PEFT model around a copy. `model` itself is left as
+        it is.
     Raises:
         ValueError: options that the adapter does not have, or target layers that the model does not have.
     """
@@ -149,7 +194,9 @@ def adapt(model, method: Method, seed: int = 0):
             torch.manual_seed(seed)
             return get_peft_model(adapted, config)
     except (TypeError, ValueError) as error:
-        raise ValueError(f"method {method.kind!r} with {dict(method.options)} does not fit {type(model).__name__}: {error}") from error
+        raise ValueError(
+            f"method {method.kind!r} with {dict(method.options)} does not fit {type(model).__name__}: {error}"
+        ) from error
 
 
 def _selected(model, targets):
@@ -163,7 +210,9 @@ def _selected(model, targets):
 
 
 def _zeros_kept(model):
-    """The model itself; gradients of weights that are zero now are zero too. Adam, whose averages then are zero, leaves such a weight bit for bit."""
+    """The model itself; gradients of weights that are zero now are zero too. Adam, whose averages then are zero, leaves
+    such a weight bit for bit.
+    """
     for name in linear_layers(model):
         weight = model.get_submodule(name).weight
         mask = weight.detach() != 0

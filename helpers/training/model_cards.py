@@ -1,4 +1,6 @@
-"""Model cards: an adapter's folder to give away, with a card written from its run: what was trained on what, how good it is, and where that ends."""
+"""Model cards: an adapter's folder to give away, with a card written from its run: what was trained on what, how good
+it is, and where that ends.
+"""
 
 from __future__ import annotations
 
@@ -19,13 +21,19 @@ from helpers.settings import PROFILES
 from helpers.training.trainer import ADAPTER, ADAPTER_CONFIG, Run
 
 CARD = "README.md"
-TO_FILL_IN = ("The licence (`license` above): that of the data and of the base model bind you.", "What the model is for, and what it must not be used for.",
-              "Who speaks in the dialogues, who collected them, when and why; did they agree?", "Who wrote the summaries, by what instructions.",
-              "Who answers questions about this model.")
+TO_FILL_IN = (
+    "The licence (`license` above): that of the data and of the base model bind you.",
+    "What the model is for, and what it must not be used for.",
+    "Who speaks in the dialogues, who collected them, when and why; did they agree?",
+    "Who wrote the summaries, by what instructions.",
+    "Who answers questions about this model.",
+)
 
 
 def public_name(place: str) -> str:
-    """What a model or data set may be called elsewhere: its hub id, or the last part of its path; the rest of a path is nobody's business."""
+    """What a model or data set may be called elsewhere: its hub id, or the last part of its path; the rest of a path is
+    nobody's business.
+    """
     if place == PROFILES["pocket"]["model"]:
         return "pocket-t5"
     return visible(Path(place).name if os.path.isabs(place) else place, 100)
@@ -36,8 +44,16 @@ def literal(text: str) -> str:
     return re.sub(r"([\\`*_{}\[\]#|~])", r"\\\1", html.escape(visible(text, 100), quote=False))
 
 
-def export_adapter(run: Run, settings, data: Mapping[str, Sequence], tokenizer, measured: Mapping[str, tuple], folder: str | Path, name: str,
-                   license_id: str | None = None) -> Path:
+def export_adapter(
+    run: Run,
+    settings,
+    data: Mapping[str, Sequence],
+    tokenizer,
+    measured: Mapping[str, tuple],
+    folder: str | Path,
+    name: str,
+    license_id: str | None = None,
+) -> Path:
     """Writes an adapter's folder: adapter_model.safetensors, adapter_config.json, and its card as README.md.
 
     No dialogue and no path of this computer is in it.
@@ -52,11 +68,16 @@ def export_adapter(run: Run, settings, data: Mapping[str, Sequence], tokenizer, 
         ValueError: the run has a whole model instead of an adapter.
     """
     if not (run.folder / ADAPTER).is_file():
-        raise ValueError(f"{run.folder}: is no adapter but a whole model ({run.record.method['kind']}); give it away with save_pretrained")
+        raise ValueError(
+            f"{run.folder}: is no adapter but a whole model ({run.record.method['kind']}); give it away with "
+            "save_pretrained"
+        )
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     shutil.copyfile(run.folder / ADAPTER, folder / ADAPTER)
-    config = json.loads((run.folder / ADAPTER_CONFIG).read_text(encoding="utf-8")) | {"base_model_name_or_path": public_name(settings.model)}
+    config = json.loads((run.folder / ADAPTER_CONFIG).read_text(encoding="utf-8")) | {
+        "base_model_name_or_path": public_name(settings.model)
+    }
     (folder / ADAPTER_CONFIG).write_text(json.dumps(config, indent=2), encoding="utf-8", newline="\n")
     card = model_card(run.record, settings, data, tokenizer, measured, name, license_id)
     (folder / CARD).write_text(str(card), encoding="utf-8", newline="\n")
@@ -64,36 +85,77 @@ def export_adapter(run: Run, settings, data: Mapping[str, Sequence], tokenizer, 
 
 
 def model_card(record, settings, data, tokenizer, measured, name, license_id=None) -> ModelCard:
-    """The card; arguments as for `export_adapter`. Metadata is written by a YAML library, so no value can become another key.
+    """The card; arguments as for `export_adapter`. Metadata is written by a YAML library, so no value can become
+    another key.
 
     Source: Mitchell et al. 2019, in the form that the model hub reads.
     """
     tested, intervals = len(next(iter(measured.values()))[0]), {}
     for metric, (before, after) in measured.items():
         intervals[metric] = mean_interval(before), mean_interval(after), paired_difference(after, before)
-    results = [EvalResult(task_type="summarization", dataset_type="own", dataset_name=public_name(settings.data), dataset_split="test", metric_type="rouge",
-                          metric_name=visible(metric), metric_value=round(after.estimate, 4),
-                          metric_args={"interval_95": [round(after.low, 4), round(after.high, 4)], "dialogues": tested})
-               for metric, (_, after, _) in intervals.items()]
-    metadata = ModelCardData(base_model=public_name(settings.model), library_name="peft", pipeline_tag="summarization", license=license_id or "unknown",
-                             tags=[record.method["kind"], "summarization", "dialogue"], model_name=visible(name), eval_results=results)
-    text = "\n\n".join([f"# {literal(name)}", _what_it_is(record, settings), _quality(intervals, tested), _data(data, settings, tokenizer),
-                        _limits(intervals, tested, data, settings), _how_to_load(settings), _versions(record),
-                        "## To be filled in\n" + "\n".join(f"- [ ] {question}" for question in TO_FILL_IN)])
+    results = [
+        EvalResult(
+            task_type="summarization",
+            dataset_type="own",
+            dataset_name=public_name(settings.data),
+            dataset_split="test",
+            metric_type="rouge",
+            metric_name=visible(metric),
+            metric_value=round(after.estimate, 4),
+            metric_args={"interval_95": [round(after.low, 4), round(after.high, 4)], "dialogues": tested},
+        )
+        for metric, (_, after, _) in intervals.items()
+    ]
+    metadata = ModelCardData(
+        base_model=public_name(settings.model),
+        library_name="peft",
+        pipeline_tag="summarization",
+        license=license_id or "unknown",
+        tags=[record.method["kind"], "summarization", "dialogue"],
+        model_name=visible(name),
+        eval_results=results,
+    )
+    text = "\n\n".join(
+        [
+            f"# {literal(name)}",
+            _what_it_is(record, settings),
+            _quality(intervals, tested),
+            _data(data, settings, tokenizer),
+            _limits(intervals, tested, data, settings),
+            _how_to_load(settings),
+            _versions(record),
+            "## To be filled in\n" + "\n".join(f"- [ ] {question}" for question in TO_FILL_IN),
+        ]
+    )
     return ModelCard(f"---\n{metadata.to_yaml()}\n---\n\n{text}\n")
 
 
 def _what_it_is(record, settings):
     options = ", ".join(f"{key} {value}" for key, value in record.method["options"].items())
-    return (f"An adapter ({record.method['kind']}) of {literal(public_name(settings.model))} that summarizes dialogues. {record.trainable:,} of {record.total:,} "
-            f"parameters were trained, in {record.settings['steps']} steps of {record.settings['batch_size']} pairs, at a learning rate of "
-            f"{record.method['learning_rate']:g}, with seed {record.settings['seed']} ({literal(options)}). Weights of the base model: SHA-256 `{record.base[:16]}…`.")
+    return (
+        f"An adapter ({record.method['kind']}) of {literal(public_name(settings.model))} that summarizes "
+        f"dialogues. {record.trainable:,} of {record.total:,} "
+        f"parameters were trained, in {record.settings['steps']} steps of {record.settings['batch_size']} "
+        "pairs, at a learning rate of "
+        f"{record.method['learning_rate']:g}, with seed {record.settings['seed']} ({literal(options)}). Weights "
+        f"of the base model: SHA-256 `{record.base[:16]}…`."
+    )
 
 
 def _quality(intervals, tested):
-    rows = [f"| {literal(metric)} | {before:.3f} | {after:.3f} | {difference:+.3f} |" for metric, (before, after, difference) in intervals.items()]
-    return "\n".join([f"## Quality\nOn {tested} test dialogues, with 95% bootstrap intervals over dialogues; the difference is paired.\n",
-                      "| metric, 0 to 1 | base model | with the adapter | difference |", "|---|---|---|---|", *rows])
+    rows = [
+        f"| {literal(metric)} | {before:.3f} | {after:.3f} | {difference:+.3f} |"
+        for metric, (before, after, difference) in intervals.items()
+    ]
+    return "\n".join(
+        [
+            f"## Quality\nOn {tested} test dialogues, with 95% bootstrap intervals over dialogues; the "
+            "difference is paired.\n",
+            "| metric, 0 to 1 | base model | with the adapter | difference |",
+            "|---|---|---|---|",
+            *rows,
+        ]
+    )
 
 
 def _data(data, settings, tokenizer):
@@ -101,20 +163,39 @@ def _data(data, settings, tokenizer):
     for split in ("train", "validation", "test"):
         lengths = token_lengths(list(data[split]), tokenizer)
         middle = [sorted(values)[len(lengths) // 2] for values in zip(*lengths)]
-        rows.append(f"| {split} | {len(lengths)} | {middle[0]} | {max(lengths)[0]} | {middle[1]} | {max(map(len, data[split]['summaries']))} |")
-    return "\n".join([f"## Data\nSource: {literal(public_name(settings.data))}; no dialogue of it is in this card.\n",
-                      "| split | dialogues | tokens of a prompt, median | the longest | tokens of a summary, median | references, at most |", "|---|---|---|---|---|---|", *rows])
+        rows.append(
+            f"| {split} | {len(lengths)} | {middle[0]} | {max(lengths)[0]} | {middle[1]} | "
+            f"{max(map(len, data[split]['summaries']))} |"
+        )
+    return "\n".join(
+        [
+            f"## Data\nSource: {literal(public_name(settings.data))}; no dialogue of it is in this card.\n",
+            "| split | dialogues | tokens of a prompt, median | the longest | tokens of a summary, median | "
+            "references, at most |",
+            "|---|---|---|---|---|---|",
+            *rows,
+        ]
+    )
 
 
 def _limits(intervals, tested, data, settings):
     wide = max((after.high - after.low) / 2 for _, after, _ in intervals.values())
     unsure = [metric for metric, (_, _, difference) in intervals.items() if difference.low <= 0 <= difference.high]
-    return "\n".join([
-        "## Limits", f"- {tested} test dialogues tell quality to about ±{wide:.2f}; a smaller difference between two models cannot be seen with them.",
-        f"- Whether the adapter is better than the base model is open in: {', '.join(map(literal, unsure)) or 'no metric measured here'}.",
-        "- The test dialogues come from the same source as the training dialogues. How it does on others was not measured.",
-        f"- Prompts of more than {settings.max_prompt_tokens} tokens and summaries of more than {settings.max_new_tokens} were not trained on.",
-        "- Trained once, with one seed. ROUGE counts shared words; whether a summary is true was not measured. Nor was its tone."])
+    return "\n".join(
+        [
+            "## Limits",
+            f"- {tested} test dialogues tell quality to about ±{wide:.2f}; a smaller difference between two "
+            "models cannot be seen with them.",
+            "- Whether the adapter is better than the base model is open in: "
+            f"{', '.join(map(literal, unsure)) or 'no metric measured here'}.",
+            "- The test dialogues come from the same source as the training dialogues. How it does on others "
+            "was not measured.",
+            f"- Prompts of more than {settings.max_prompt_tokens} tokens and summaries of more than "
+            f"{settings.max_new_tokens} were not trained on.",
+            "- Trained once, with one seed. ROUGE counts shared words; whether a summary is true was not "
+            "measured. Nor was its tone.",
+        ]
+    )
 
 
 def _how_to_load(settings):
@@ -131,4 +212,6 @@ model = PeftModel.from_pretrained(AutoModelForSeq2SeqLM.from_pretrained(base, us
 
 
 def _versions(record):
-    return "## Versions\n" + ", ".join(f"{package} {literal(number)}" for package, number in record.settings["versions"].items())
+    return "## Versions\n" + ", ".join(
+        f"{package} {literal(number)}" for package, number in record.settings["versions"].items()
+    )

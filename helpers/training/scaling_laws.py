@@ -1,4 +1,6 @@
-"""Scaling laws: the loss as a function of parameters and data, fitted to runs; the best size for a budget; what a run will give."""
+"""Scaling laws: the loss as a function of parameters and data, fitted to runs; the best size for a budget; what a run
+will give.
+"""
 
 from __future__ import annotations
 
@@ -9,43 +11,60 @@ from scipy.optimize import least_squares
 
 from helpers.evaluation.statistics import Interval
 
-DELTA = 0.01        # of Huber's loss, in the logarithm: a run more than a hundredth off counts linearly (Hoffmann et al. take a thousandth; small runs scatter more)
-FLOPS = 6           # a parameter and a token: two in the forward pass, four in the backward pass (Kaplan et al. 2020, section 2.1)
+# Of Huber's loss, in the logarithm: a run more than a hundredth off counts linearly (Hoffmann et al. take a thousandth;
+# small runs scatter more).
+DELTA = 0.01
+FLOPS = (
+    6  # a parameter and a token: two in the forward pass, four in the backward pass (Kaplan et al. 2020, section 2.1)
+)
 NUMBERS = ("least", "size_factor", "data_factor", "size_exponent", "data_exponent", "power")
-FORMS = {"hoffmann": NUMBERS[:5], "kaplan": ("size_factor", "data_factor", "size_exponent", "power")}     # which numbers each form leaves free
-NOTHING = -50.0     # as a logarithm: no loss at all
+FORMS = {
+    "hoffmann": NUMBERS[:5],
+    "kaplan": ("size_factor", "data_factor", "size_exponent", "power"),
+}  # which numbers each form leaves free
+NOTHING = -50.0  # as a logarithm: no loss at all
 
 
 @dataclass(frozen=True)
 class ScalingLaw:
     """L(N, D) = E + (A / N^α + B / D^β)^γ, which has two published forms.
 
-    With γ = 1: what no model can guess, what a larger one would, what more data would (Hoffmann et al. 2022, equation 2). With E = 0 and β = 1: the scarcer
-    of the two decides, and the more so the smaller γ is (Kaplan et al. 2020, equation 1.5).
+    With γ = 1: what no model can guess, what a larger one would, what more data would (Hoffmann et al. 2022, equation
+    2). With E = 0 and β = 1: the scarcer of the two decides, and the more so the smaller γ is (Kaplan et al. 2020,
+    equation 1.5).
     """
-    least: float        # E, in the unit of the loss
-    size_factor: float      # A
-    size_exponent: float    # α
-    data_factor: float      # B
-    data_exponent: float    # β
-    power: float = 1.0      # γ
+
+    least: float  # E, in the unit of the loss
+    size_factor: float  # A
+    size_exponent: float  # α
+    data_factor: float  # B
+    data_exponent: float  # β
+    power: float = 1.0  # γ
 
     def __str__(self):
-        inner = f"{self.size_factor:.3g} / N^{self.size_exponent:.2f} + {self.data_factor:.3g} / D^{self.data_exponent:.2f}"
+        inner = (
+            f"{self.size_factor:.3g} / N^{self.size_exponent:.2f} + {self.data_factor:.3g} / D^{self.data_exponent:.2f}"
+        )
         return f"L = {self.least:.2f} + {inner}" if self.power == 1 else f"L = ({inner})^{self.power:.2f}"
 
     def loss(self, parameters, tokens):
         """The loss that models of so many parameters reach on so many tokens; arrays are taken element by element."""
-        missed = self.size_factor / np.asarray(parameters, float) ** self.size_exponent + self.data_factor / np.asarray(tokens, float) ** self.data_exponent
+        missed = (
+            self.size_factor / np.asarray(parameters, float) ** self.size_exponent
+            + self.data_factor / np.asarray(tokens, float) ** self.data_exponent
+        )
         return self.least + missed**self.power
 
     def best_size(self, flops):
         """Parameters of the model that makes the most of a budget of 6·N·D operations; the tokens follow from it.
 
-        Source: Hoffmann et al. 2022, equation 4: where the derivative along N·D = constant is zero; E and γ do not move it.
+        Source: Hoffmann et al. 2022, equation 4: where the derivative along N·D = constant is zero; E and γ do not move
+            it.
         """
         ratio = self.size_exponent * self.size_factor / (self.data_exponent * self.data_factor)
-        return ratio ** (1 / (self.size_exponent + self.data_exponent)) * (np.asarray(flops, float) / FLOPS) ** self.growth
+        return (
+            ratio ** (1 / (self.size_exponent + self.data_exponent)) * (np.asarray(flops, float) / FLOPS) ** self.growth
+        )
 
     def best_ratio(self, flops):
         """Tokens a parameter at that size."""
@@ -58,23 +77,41 @@ class ScalingLaw:
 
 
 def _predicted(values, sizes, data):
-    """Logarithm of the loss, (R,), and its derivatives, (R, 6) in the order of `NUMBERS`; sizes and data are logarithms from their middle."""
+    """Logarithm of the loss, (R,), and its derivatives, (R, 6) in the order of `NUMBERS`; sizes and data are logarithms
+    from their middle.
+    """
     least, size, amount, alpha, beta, power = values
     small, little = size - alpha * sizes, amount - beta * data
     missed = np.logaddexp(small, little)
     total = np.logaddexp(least, power * missed)
     share, by_size = np.exp(power * missed - total), np.exp(small - missed)
-    parts = (1 - share, share * power * by_size, share * power * (1 - by_size), -share * power * by_size * sizes, -share * power * (1 - by_size) * data, share * missed)
+    parts = (
+        1 - share,
+        share * power * by_size,
+        share * power * (1 - by_size),
+        -share * power * by_size * sizes,
+        -share * power * (1 - by_size) * data,
+        share * missed,
+    )
     return total, np.stack(parts, 1)
 
 
 def _starts(form, losses):
     """Where the search begins, as rows in the order of `NUMBERS`."""
     if form == "kaplan":
-        return [np.array([NOTHING, height, height, alpha, 1.0, power]) for alpha in (0.4, 0.9) for power in (0.15, 0.4)
-                for height in [np.log(np.median(losses)) / power - np.log(2)]]
+        return [
+            np.array([NOTHING, height, height, alpha, 1.0, power])
+            for alpha in (0.4, 0.9)
+            for power in (0.15, 0.4)
+            for height in [np.log(np.median(losses)) / power - np.log(2)]
+        ]
     spread = np.log(np.ptp(losses) / 2)
-    return [np.array([np.log(share * losses.min()), spread, spread, alpha, beta, 1.0]) for share in (0.1, 0.5, 0.8) for alpha in (0.2, 0.6) for beta in (0.2, 0.6)]
+    return [
+        np.array([np.log(share * losses.min()), spread, spread, alpha, beta, 1.0])
+        for share in (0.1, 0.5, 0.8)
+        for alpha in (0.2, 0.6)
+        for beta in (0.2, 0.6)
+    ]
 
 
 def fit_law(runs, form: str = "hoffmann", start: ScalingLaw | None = None) -> ScalingLaw:
@@ -82,7 +119,8 @@ def fit_law(runs, form: str = "hoffmann", start: ScalingLaw | None = None) -> Sc
 
     Args:
         runs: `parameters`, `budgets` and `losses`, (R,) each.
-        form: "hoffmann" (five free numbers) or "kaplan" (four); start: where to look; without it from several places, of which the best end counts.
+        form: "hoffmann" (five free numbers) or "kaplan" (four); start: where to look; without it from several places,
+            of which the best end counts.
     Raises:
         ValueError: an unknown form, fewer than six runs, or runs of a single size or budget.
     Source: Hoffmann et al. 2022, equation 3: Huber's loss of the logarithms, through `scipy.optimize.least_squares`.
@@ -90,8 +128,11 @@ def fit_law(runs, form: str = "hoffmann", start: ScalingLaw | None = None) -> Sc
     if form not in FORMS:
         raise ValueError(f"form: {form!r} is not one of {', '.join(FORMS)}")
     if len(runs.losses) < 6 or len(set(runs.parameters)) < 2 or len(set(runs.budgets)) < 2:
-        raise ValueError(f"runs: {len(runs.losses)} of {len(set(runs.parameters))} sizes and {len(set(runs.budgets))} budgets; up to five numbers are fitted, "
-                         "give at least six runs, two sizes and two budgets")
+        raise ValueError(
+            f"runs: {len(runs.losses)} of {len(set(runs.parameters))} sizes and {len(set(runs.budgets))} "
+            "budgets; up to five numbers are fitted, "
+            "give at least six runs, two sizes and two budgets"
+        )
     log_n, log_d, wanted = np.log(runs.parameters), np.log(runs.budgets), np.log(runs.losses)
     sizes, data = log_n - log_n.mean(), log_d - log_d.mean()
     free = [NUMBERS.index(name) for name in FORMS[form]]
@@ -102,15 +143,44 @@ def fit_law(runs, form: str = "hoffmann", start: ScalingLaw | None = None) -> Sc
             values = begin.copy()
             values[free] = found
             return values
-        found = least_squares(lambda found: _predicted(whole(found), sizes, data)[0] - wanted, begin[free], lambda found: _predicted(whole(found), sizes, data)[1][:, free],
-                              loss="huber", f_scale=DELTA, x_scale="jac", bounds=list(zip(*limits)), max_nfev=300)
+
+        found = least_squares(
+            lambda found: _predicted(whole(found), sizes, data)[0] - wanted,
+            begin[free],
+            lambda found: _predicted(whole(found), sizes, data)[1][:, free],
+            loss="huber",
+            f_scale=DELTA,
+            x_scale="jac",
+            bounds=list(zip(*limits)),
+            max_nfev=300,
+        )
         return found.cost, whole(found.x)
-    starts = _starts(form, runs.losses) if start is None else [np.array(
-        [np.log(max(start.least, np.exp(NOTHING))), np.log(start.size_factor) - start.size_exponent * log_n.mean(),
-         np.log(start.data_factor) - start.data_exponent * log_d.mean(), start.size_exponent, start.data_exponent, start.power])]
+
+    starts = (
+        _starts(form, runs.losses)
+        if start is None
+        else [
+            np.array(
+                [
+                    np.log(max(start.least, np.exp(NOTHING))),
+                    np.log(start.size_factor) - start.size_exponent * log_n.mean(),
+                    np.log(start.data_factor) - start.data_exponent * log_d.mean(),
+                    start.size_exponent,
+                    start.data_exponent,
+                    start.power,
+                ]
+            )
+        ]
+    )
     least, size, amount, alpha, beta, power = map(float, min(map(solve, starts), key=lambda found: found[0])[1])
-    return ScalingLaw(float(np.exp(least)) if form == "hoffmann" else 0.0, float(np.exp(size + alpha * log_n.mean())), alpha,
-                      float(np.exp(amount + beta * log_d.mean())), beta, power)
+    return ScalingLaw(
+        float(np.exp(least)) if form == "hoffmann" else 0.0,
+        float(np.exp(size + alpha * log_n.mean())),
+        alpha,
+        float(np.exp(amount + beta * log_d.mean())),
+        beta,
+        power,
+    )
 
 
 def part_of(runs, places):
@@ -119,7 +189,8 @@ def part_of(runs, places):
 
 
 def left_out_errors(runs, form: str) -> np.ndarray:
-    """(R,) how far off, as a share, each run is from the law that is fitted without it and without its repetitions by other seeds.
+    """(R,) how far off, as a share, each run is from the law that is fitted without it and without its repetitions by
+    other seeds.
     """
     law, errors = fit_law(runs, form), []
     for size, budget, loss in zip(runs.parameters, runs.budgets, runs.losses):
@@ -128,8 +199,12 @@ def left_out_errors(runs, form: str) -> np.ndarray:
     return np.array(errors)
 
 
-def resampled_laws(runs, law: ScalingLaw, form: str = "hoffmann", resamples: int = 200, seed: int = 0) -> list[ScalingLaw]:
-    """Laws fitted to runs drawn with replacement: how far the law could be off because other runs might have been made."""
+def resampled_laws(
+    runs, law: ScalingLaw, form: str = "hoffmann", resamples: int = 200, seed: int = 0
+) -> list[ScalingLaw]:
+    """Laws fitted to runs drawn with replacement: how far the law could be off because other runs might have been
+    made.
+    """
     rng, laws = np.random.default_rng(seed), []
     while len(laws) < resamples:
         part = part_of(runs, rng.integers(len(runs.losses), size=len(runs.losses)))
@@ -150,7 +225,8 @@ def residuals(runs, law: ScalingLaw) -> np.ndarray:
 
 
 def predicted_loss(runs, law: ScalingLaw, laws, parameters: float, tokens: float, seed: int = 0) -> Interval:
-    """What one more run will give: the band in which 95 of 100 such runs lie, so both the law's doubt and the runs' own scatter are in it.
+    """What one more run will give: the band in which 95 of 100 such runs lie, so both the law's doubt and the runs' own
+    scatter are in it.
 
     Args:
         laws: of `resampled_laws`.

@@ -38,7 +38,7 @@ from helpers.progress import Sparing, one_bar, progress
 from helpers.runs import RECORD, Record, fingerprint, fingerprint_pairs, latest_checkpoint, notes, seal
 from helpers.training.methods import WHOLE, Method, adapt
 
-EXPLODED = 3        # times the loss of a model that guesses all tokens alike
+EXPLODED = 3  # times the loss of a model that guesses all tokens alike
 
 
 class TrainingError(RuntimeError):
@@ -63,11 +63,19 @@ class Watch(TrainerCallback):
         self.bar.update(1)
         if not self.optimizer_bytes:
             inner = getattr(optimizer, "optimizer", optimizer)
-            self.optimizer_bytes = sum(value.nbytes for slots in inner.state.values() for value in slots.values()
-                                       if isinstance(value, torch.Tensor))
+            self.optimizer_bytes = sum(
+                value.nbytes
+                for slots in inner.state.values()
+                for value in slots.values()
+                if isinstance(value, torch.Tensor)
+            )
 
     def on_log(self, args, state, control, logs=None, **_):
-        shown = {short: f"{logs[name]:.3f}" for name, short in (("loss", "loss"), ("eval_loss", "validation")) if name in logs}
+        shown = {
+            short: f"{logs[name]:.3f}"
+            for name, short in (("loss", "loss"), ("eval_loss", "validation"))
+            if name in logs
+        }
         if shown:
             self.bar.set_postfix(shown | {"tokens/s": f"{self.trainer.tokens / self.seconds():,.0f}"}, refresh=False)
             self.listener(losses(state.log_history, "loss"), losses(state.log_history, "eval_loss"))
@@ -76,22 +84,28 @@ class Watch(TrainerCallback):
         self.listener.finish()
 
     def on_save(self, args, state, control, **_):
-        seal(Path(args.output_dir) / f"checkpoint-{state.global_step}", seconds=self.seconds(), tokens=self.trainer.tokens)
+        seal(
+            Path(args.output_dir) / f"checkpoint-{state.global_step}",
+            seconds=self.seconds(),
+            tokens=self.trainer.tokens,
+        )
 
 
 class SteadyTrainer(Seq2SeqTrainer):
     """Batches in an order that a resumed run repeats, of similar length or mixed; stops at a loss that is lost."""
 
     group_by_length = True
-    tokens = 0      # of prompts and completions so far, without padding
-    teacher, mixture = None, {}     # of distillation: the frozen model; alpha and temperature
+    tokens = 0  # of prompts and completions so far, without padding
+    teacher, mixture = None, {}  # of distillation: the frozen model; alpha and temperature
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
-        """Cross-entropy, or in the training of a student `distillation_loss`; validation is cross-entropy for all, so that runs compare."""
+        """Cross-entropy, or in the training of a student `distillation_loss`; validation is cross-entropy for all, so
+        that runs compare.
+        """
         if self.teacher is None or not model.training:
             return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         with torch.no_grad():
-            soft = self.teacher(**inputs).logits        # (B, T, V)
+            soft = self.teacher(**inputs).logits  # (B, T, V)
         outputs = model(**inputs)
         loss = distillation_loss(outputs.logits, soft, inputs["labels"], **self.mixture)
         return (loss, outputs) if return_outputs else loss
@@ -102,17 +116,26 @@ class SteadyTrainer(Seq2SeqTrainer):
         return (1 - alpha + alpha * temperature**2) * math.log(self.model.config.vocab_size)
 
     def _get_train_sampler(self, train_dataset=None):
-        lengths = [(len(prompt) + len(completion)) * self.group_by_length for prompt, completion in      # all alike: the order is random
-                   zip(self.train_dataset["input_ids"], self.train_dataset["labels"])]
-        return SimilarLengths(lengths, self.args.train_batch_size * self.args.gradient_accumulation_steps, self.args.seed)
+        lengths = [
+            (len(prompt) + len(completion)) * self.group_by_length
+            for prompt, completion in zip(  # all alike: the order is random
+                self.train_dataset["input_ids"], self.train_dataset["labels"]
+            )
+        ]
+        return SimilarLengths(
+            lengths, self.args.train_batch_size * self.args.gradient_accumulation_steps, self.args.seed
+        )
 
     def training_step(self, model, inputs, num_items_in_batch=None):
         loss = super().training_step(model, inputs, num_items_in_batch)
         value = loss.item() * self.args.gradient_accumulation_steps
         limit = EXPLODED * self.guessing()
-        if not value < limit:       # NaN is not below anything
-            raise TrainingError(f"loss: {value:.1f} nats at step {self.state.global_step + 1}, where guessing gives "
-                                f"{limit / EXPLODED:.1f}; lower the learning rate (now {self.args.learning_rate:g}), and do not use float16")
+        if not value < limit:  # NaN is not below anything
+            raise TrainingError(
+                f"loss: {value:.1f} nats at step {self.state.global_step + 1}, where guessing gives "
+                f"{limit / EXPLODED:.1f}; lower the learning rate (now {self.args.learning_rate:g}), and do not "
+                "use float16"
+            )
         self.tokens += int(inputs["attention_mask"].sum()) + int((inputs["labels"] >= 0).sum())
         return loss
 
@@ -120,7 +143,9 @@ class SteadyTrainer(Seq2SeqTrainer):
         """Tied weights are stored once: their other names are not missing, and no reason for a warning."""
         weights = self.model.state_dict()
         stored = {weights[name].data_ptr() for name in set(weights) - set(load_result.missing_keys)}
-        load_result.missing_keys[:] = [name for name in load_result.missing_keys if weights[name].data_ptr() not in stored]
+        load_result.missing_keys[:] = [
+            name for name in load_result.missing_keys if weights[name].data_ptr() not in stored
+        ]
         super()._issue_warnings_after_load(load_result)
 
 
@@ -130,22 +155,52 @@ def losses(history, name) -> list[list]:
 
 
 def make_trainer(adapted, tokenizer, pairs, validation, identity, work, bar, listener, teacher=None):
-    """(trainer, watch) for a model that is set up already; `identity` as `helpers.training.trainer.train` makes it, `teacher` for distillation."""
+    """(trainer, watch) for a model that is set up already; `identity` as `helpers.training.trainer.train` makes it,
+    `teacher` for distillation.
+    """
     steps, device = identity["steps"], identity["device"]
     every = max(1, steps // identity["evaluations"])
     arguments = Seq2SeqTrainingArguments(
-        output_dir=str(work), max_steps=steps, per_device_train_batch_size=identity["batch_size"],
-        per_device_eval_batch_size=identity["batch_size"], gradient_accumulation_steps=identity["accumulation"],
-        learning_rate=identity["method"]["learning_rate"], lr_scheduler_type="linear", warmup_steps=min(20, steps // 10),
-        optim="adamw_torch_fused", eval_strategy="steps", eval_steps=every, save_strategy="steps", save_steps=every, save_total_limit=3,
-        load_best_model_at_end=True, metric_for_best_model="eval_loss", greater_is_better=False, logging_steps=max(1, steps // 50),
-        seed=identity["seed"], data_seed=identity["seed"], use_cpu=device == "cpu", bf16=identity["dtype"] == "bfloat16",
-        report_to="none", disable_tqdm=True, remove_unused_columns=False, label_names=["labels"], prediction_loss_only=True)
+        output_dir=str(work),
+        max_steps=steps,
+        per_device_train_batch_size=identity["batch_size"],
+        per_device_eval_batch_size=identity["batch_size"],
+        gradient_accumulation_steps=identity["accumulation"],
+        learning_rate=identity["method"]["learning_rate"],
+        lr_scheduler_type="linear",
+        warmup_steps=min(20, steps // 10),
+        optim="adamw_torch_fused",
+        eval_strategy="steps",
+        eval_steps=every,
+        save_strategy="steps",
+        save_steps=every,
+        save_total_limit=3,
+        load_best_model_at_end=True,
+        metric_for_best_model="eval_loss",
+        greater_is_better=False,
+        logging_steps=max(1, steps // 50),
+        seed=identity["seed"],
+        data_seed=identity["seed"],
+        use_cpu=device == "cpu",
+        bf16=identity["dtype"] == "bfloat16",
+        report_to="none",
+        disable_tqdm=True,
+        remove_unused_columns=False,
+        label_names=["labels"],
+        prediction_loss_only=True,
+    )
     watch = Watch(bar, listener, 0.0)
     stop = [EarlyStoppingCallback(identity["patience"])] if identity["patience"] else []
     by_length = sorted(range(len(validation)), key=lambda row: len(validation[row]["input_ids"]))
-    trainer = SteadyTrainer(model=adapted, args=arguments, train_dataset=pairs, eval_dataset=validation.select(by_length),
-                       data_collator=Collator(tokenizer.pad_token_id), processing_class=tokenizer, callbacks=[watch, *stop])
+    trainer = SteadyTrainer(
+        model=adapted,
+        args=arguments,
+        train_dataset=pairs,
+        eval_dataset=validation.select(by_length),
+        data_collator=Collator(tokenizer.pad_token_id),
+        processing_class=tokenizer,
+        callbacks=[watch, *stop],
+    )
     trainer.remove_callback(PrinterCallback)
     watch.trainer, trainer.group_by_length = trainer, identity.get("group_by_length", True)
     if teacher is not None:
@@ -155,7 +210,11 @@ def make_trainer(adapted, tokenizer, pairs, validation, identity, work, bar, lis
 
 def is_out_of_memory(error) -> bool:
     """Whether an error says that memory ran out, on a GPU or not."""
-    return isinstance(error, MemoryError | torch.OutOfMemoryError) or "not enough memory" in str(error) or "allocate memory" in str(error)
+    return (
+        isinstance(error, MemoryError | torch.OutOfMemoryError)
+        or "not enough memory" in str(error)
+        or "allocate memory" in str(error)
+    )
 
 
 def batch_size_advice(model, trainer, batch_size):
@@ -177,13 +236,16 @@ def batch_size_advice(model, trainer, batch_size):
 
 
 logger = logging.getLogger(__name__)
-ADAPTER, ADAPTER_CONFIG = "adapter_model.safetensors", "adapter_config.json"       # as peft writes them
-PACKAGES = ("torch", "transformers", "peft", "accelerate")      # whose versions decide a result
+ADAPTER, ADAPTER_CONFIG = "adapter_model.safetensors", "adapter_config.json"  # as peft writes them
+PACKAGES = ("torch", "transformers", "peft", "accelerate")  # whose versions decide a result
 
 
 @dataclass(frozen=True)
 class Run:
-    """A trained model in evaluation mode, its record and folder, and whether it was loaded instead of trained just now."""
+    """A trained model in evaluation mode, its record and folder, and whether it was loaded instead of trained just
+    now.
+    """
+
     model: object
     record: Record
     folder: Path
@@ -192,88 +254,161 @@ class Run:
     def __str__(self):
         record = self.record
         how = "loaded, trained earlier" if self.loaded else "trained now"
-        return (f"{record.name} ({how}): {record.trainable:,} of {record.total:,} parameters ({record.trainable / record.total:.2%}), "
-                f"{record.seconds:.0f} s, {record.tokens_per_second:,.0f} tokens/s, validation loss {min(loss for _, loss in record.validation_losses):.3f}")
+        return (
+            f"{record.name} ({how}): {record.trainable:,} of {record.total:,} parameters "
+            f"({record.trainable / record.total:.2%}), "
+            f"{record.seconds:.0f} s, {record.tokens_per_second:,.0f} tokens/s, validation loss "
+            f"{min(loss for _, loss in record.validation_losses):.3f}"
+        )
 
 
-def train(model, tokenizer, pairs, validation, method: Method, settings, folder, *, name: str | None = None,
-          steps: int | None = None, batch_size: int | None = None, accumulation: int = 1, evaluations: int = 5,
-          patience: int | None = None, listener: Callable | None = None, show_progress: bool = True, teacher=None, group_by_length: bool = True) -> Run:
+def train(
+    model,
+    tokenizer,
+    pairs,
+    validation,
+    method: Method,
+    settings,
+    folder,
+    *,
+    name: str | None = None,
+    steps: int | None = None,
+    batch_size: int | None = None,
+    accumulation: int = 1,
+    evaluations: int = 5,
+    patience: int | None = None,
+    listener: Callable | None = None,
+    show_progress: bool = True,
+    teacher=None,
+    group_by_length: bool = True,
+) -> Run:
     """Adapts a copy of the model to the pairs, or loads the result if this very run was finished before.
 
-    Whatever decides the result is part of the run's identity: method, base weights, pairs in their order, settings, versions.
-    A run that was stopped goes on from its last whole checkpoint, and on a CPU ends at the weights it would have had anyway.
+    Whatever decides the result is part of the run's identity: method, base weights, pairs in their order, settings,
+    versions. A run that was stopped goes on from its last whole checkpoint, and on a CPU ends at the weights it would
+    have had anyway.
 
     Args:
-        pairs, validation: as `helpers.data.pairs.encode_pairs` gives them; the best checkpoint is chosen by the validation loss.
+        pairs, validation: as `helpers.data.pairs.encode_pairs` gives them; the best checkpoint is chosen by the
+            validation loss.
         folder: finished runs lie in it, one folder each, with weights (safetensors) and record.json.
         name: what the run is called; the method's kind without one.
         steps: updates of the weights; batch_size: pairs in a batch; both from the settings without a value.
         accumulation: batches whose gradients are added up for one update.
         evaluations: how often in a run the validation loss is measured and a checkpoint written.
         patience: ends the run after so many evaluations without a lower validation loss; None never does.
-        listener: called with losses and validation losses, lists of (step, nats per token), when there are new ones, and at the end;
-            where it is slow, so rarely that it takes little of the time (`helpers.progress.Sparing`).
-        teacher: the frozen model whose soft labels the method "distilled" learns from; its weights are then part of the run's identity.
-            Its losses are those of `distillation_loss`; validation is the cross-entropy with the references for every method.
-        group_by_length: batches of similar length, which waste little on padding. Where length tells what kind of task a pair is, each batch
-            then teaches one kind alone and the next another one, which can keep a model from learning any of them: False mixes them.
+        listener: called with losses and validation losses, lists of (step, nats per token), when there are new ones,
+            and at the end; where it is slow, so rarely that it takes little of the time (`helpers.progress.Sparing`).
+        teacher: the frozen model whose soft labels the method "distilled" learns from; its weights are then part of the
+            run's identity. Its losses are those of `distillation_loss`; validation is the cross-entropy with the
+            references for every method.
+        group_by_length: batches of similar length, which waste little on padding. Where length tells what kind of task
+            a pair is, each batch then teaches one kind alone and the next another one, which can keep a model from
+            learning any of them: False mixes them.
     Raises:
-        ValueError: a teacher and a method that does not learn from one, or the reverse; a teacher with another vocabulary.
-        TrainingError: the loss is not a number or far above that of guessing; memory ran out; the message says what to change.
+        ValueError: a teacher and a method that does not learn from one, or the reverse; a teacher with another
+            vocabulary.
+        TrainingError: the loss is not a number or far above that of guessing; memory ran out; the message says what to
+            change.
         KeyboardInterrupt: on Ctrl-C; the same call goes on from the last checkpoint.
     """
     _check_teacher(model, method, teacher)
     steps, batch_size = steps or settings.train_steps, batch_size or settings.batch_size
-    identity = {"method": asdict(method), "base": fingerprint(model), "steps": steps, "batch_size": batch_size,
-                "accumulation": accumulation, "evaluations": evaluations, "patience": patience, "seed": settings.seed,
-                "dtype": settings.dtype, "device": settings.device, "pairs": fingerprint_pairs(pairs),
-                "validation": fingerprint_pairs(validation),
-                "versions": {package: version(package) for package in (*PACKAGES, *(["torchao"] if method.kind == "qat" else []))}}
+    identity = {
+        "method": asdict(method),
+        "base": fingerprint(model),
+        "steps": steps,
+        "batch_size": batch_size,
+        "accumulation": accumulation,
+        "evaluations": evaluations,
+        "patience": patience,
+        "seed": settings.seed,
+        "dtype": settings.dtype,
+        "device": settings.device,
+        "pairs": fingerprint_pairs(pairs),
+        "validation": fingerprint_pairs(validation),
+        "versions": {
+            package: version(package) for package in (*PACKAGES, *(["torchao"] if method.kind == "qat" else []))
+        },
+    }
     if teacher is not None:
         identity["teacher"] = fingerprint(teacher)
-    if not group_by_length:     # only then: runs that were made before this could be chosen keep their identity
+    if not group_by_length:  # only then: runs that were made before this could be chosen keep their identity
         identity["group_by_length"] = False
     key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:10]
     target = Path(folder) / f"{name or method.kind}-{key}"
     if (target / RECORD).exists():
         return load_run(target, model, settings)
-    return _train(adapt(model, method, settings.seed).to(settings.device), tokenizer, pairs, validation, name or method.kind, identity, target,
-                  listener, show_progress, teacher)
+    return _train(
+        adapt(model, method, settings.seed).to(settings.device),
+        tokenizer,
+        pairs,
+        validation,
+        name or method.kind,
+        identity,
+        target,
+        listener,
+        show_progress,
+        teacher,
+    )
 
 
 def _check_teacher(model, method, teacher):
     if (teacher is not None) != (method.kind == "distilled"):
-        raise ValueError(f"teacher: {'is missing for' if teacher is None else 'says nothing to'} the method {method.kind!r}; "
-                         "helpers.training.methods.distilled learns from a teacher, the other methods have none")
+        raise ValueError(
+            f"teacher: {'is missing for' if teacher is None else 'says nothing to'} the method {method.kind!r}; "
+            "helpers.training.methods.distilled learns from a teacher, the other methods have none"
+        )
     if teacher is not None and teacher.config.vocab_size != model.config.vocab_size:
-        raise ValueError(f"teacher: has a vocabulary of {teacher.config.vocab_size:,} tokens, the student one of {model.config.vocab_size:,}; "
-                         "soft labels need the same, a teacher's texts do not")
+        raise ValueError(
+            f"teacher: has a vocabulary of {teacher.config.vocab_size:,} tokens, the student one of "
+            f"{model.config.vocab_size:,}; "
+            "soft labels need the same, a teacher's texts do not"
+        )
 
 
 def _train(adapted, tokenizer, pairs, validation, name, identity, target, listener, show_progress, teacher):
     """From the last checkpoint, if there is one, to the record."""
     work, steps, batch_size = target / "checkpoints", identity["steps"], identity["batch_size"]
-    with one_bar(), PeakMemory(identity["device"]) as memory, progress(total=steps, desc=name, unit="step", disable=not show_progress) as bar:
+    with (
+        one_bar(),
+        PeakMemory(identity["device"]) as memory,
+        progress(total=steps, desc=name, unit="step", disable=not show_progress) as bar,
+    ):
         trainer, watch = make_trainer(adapted, tokenizer, pairs, validation, identity, work, bar, listener, teacher)
         checkpoint = _resume_point(work, trainer, watch, bar)
         try:
             trainer.train(resume_from_checkpoint=checkpoint and str(checkpoint))
-            bar.refresh()       # all its steps, however few of them were drawn
+            bar.refresh()  # all its steps, however few of them were drawn
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
-            raise TrainingError(f"batch_size: {batch_size} pairs need more memory than there is; {batch_size_advice(adapted, trainer, batch_size)}") from error
+            raise TrainingError(
+                f"batch_size: {batch_size} pairs need more memory than there is; "
+                f"{batch_size_advice(adapted, trainer, batch_size)}"
+            ) from error
         adapted.eval().save_pretrained(target)
         tokenizer.save_pretrained(target)
     state, count = trainer.state, count_parameters(adapted)
     record = Record(
-        name=name, method=identity["method"], base=identity["base"], settings=identity, trainable=count.trainable, total=count.total,
-        optimizer_bytes=watch.optimizer_bytes, gradient_bytes=watch.gradient_bytes, peak_memory_bytes=memory.peak,
-        file_bytes=sum(path.stat().st_size for path in target.glob("*.safetensors")), seconds=watch.seconds(), tokens=trainer.tokens,
-        losses=losses(state.log_history, "loss"), validation_losses=losses(state.log_history, "eval_loss"),
-        best_step=state.best_global_step or state.global_step, stopped_early=state.global_step < steps,
-        machine=f"{platform.machine()}, {torch.get_num_threads()} threads")
+        name=name,
+        method=identity["method"],
+        base=identity["base"],
+        settings=identity,
+        trainable=count.trainable,
+        total=count.total,
+        optimizer_bytes=watch.optimizer_bytes,
+        gradient_bytes=watch.gradient_bytes,
+        peak_memory_bytes=memory.peak,
+        file_bytes=sum(path.stat().st_size for path in target.glob("*.safetensors")),
+        seconds=watch.seconds(),
+        tokens=trainer.tokens,
+        losses=losses(state.log_history, "loss"),
+        validation_losses=losses(state.log_history, "eval_loss"),
+        best_step=state.best_global_step or state.global_step,
+        stopped_early=state.global_step < steps,
+        machine=f"{platform.machine()}, {torch.get_num_threads()} threads",
+    )
     record.save(target)
     shutil.rmtree(work)
     return Run(adapted, record, target, loaded=False)
@@ -295,13 +430,16 @@ def load_run(folder, model, settings) -> Run:
     """A finished run, its adapter put on a copy of `model`, or its whole model loaded.
 
     Raises:
-        TrainingError: the run started from another base model, or its adapter is not there as safetensors. ValueError: there is no readable record.
+        TrainingError: the run started from another base model, or its adapter is not there as safetensors. ValueError:
+            there is no readable record.
     """
     folder = Path(folder)
     record = Record.load(folder)
     if record.base != fingerprint(model):
-        raise TrainingError(f"{folder}: was trained on another base model (weights {record.base[:10]}…) than the one given "
-                            f"({fingerprint(model)[:10]}…); load it with its own, or train again")
+        raise TrainingError(
+            f"{folder}: was trained on another base model (weights {record.base[:10]}…) than the one given "
+            f"({fingerprint(model)[:10]}…); load it with its own, or train again"
+        )
     if record.method["kind"] in WHOLE:
         trained = load_seq2seq(replace(settings, model=str(folder.resolve()), model_revision=None, dtype="float32"))[1]
         if record.method["kind"] == "qat":
@@ -318,10 +456,15 @@ def load_adapter(folder, model):
         TrainingError: there is no adapter as safetensors, or it does not fit the model.
     """
     folder = Path(folder)
-    if not (folder / ADAPTER).is_file():      # peft would go on to pickles, and then to the hub
-        raise TrainingError(f"{folder}: has no {ADAPTER}; weights in another format are not read. Delete the folder to train again")
+    if not (folder / ADAPTER).is_file():  # peft would go on to pickles, and then to the hub
+        raise TrainingError(
+            f"{folder}: has no {ADAPTER}; weights in another format are not read. Delete the folder to train again"
+        )
     try:
         return PeftModel.from_pretrained(copy.deepcopy(model).float(), folder).eval()
     except (SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
-        raise TrainingError(f"{folder}: its adapter does not fit {type(model).__name__}, or is damaged ({str(error).splitlines()[0][:200]}); "
-                            "load it on the model that it was trained on") from error
+        raise TrainingError(
+            f"{folder}: its adapter does not fit {type(model).__name__}, or is damaged "
+            f"({str(error).splitlines()[0][:200]}); "
+            "load it on the model that it was trained on"
+        ) from error

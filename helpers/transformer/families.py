@@ -22,12 +22,18 @@ from helpers.transformer.objectives import FAMILIES, Example, batched, corrupted
 from helpers.transformer.positions import bucket, first_attention
 
 BEHIND, AHEAD = bucket(-1), bucket(1)
-QUERY_RATE, EMBEDDING_RATE = 0.15, 3.0      # times the learning rate: T5's attention is unscaled, so that queries learn gently
+QUERY_RATE, EMBEDDING_RATE = (
+    0.15,
+    3.0,
+)  # times the learning rate: T5's attention is unscaled, so that queries learn gently
 
 
 @dataclass(frozen=True)
 class Shape:
-    """Sizes of a small model; an encoder-decoder has half of the blocks on each side and narrower feed-forward layers, so that all families are equally large."""
+    """Sizes of a small model; an encoder-decoder has half of the blocks on each side and narrower feed-forward layers,
+    so that all families are equally large.
+    """
+
     width: int = 128
     heads: int = 4
     blocks: int = 4
@@ -36,10 +42,23 @@ class Shape:
     def config(self, family: str, vocab_size: int) -> T5Config:
         """The T5 configuration whose blocks the family is built of."""
         blocks, hidden = self.blocks, self.hidden
-        if family == "encoder-decoder":     # cross-attention costs 4·width² in half of the blocks, as much as width hidden units in all of them
+        if (
+            family == "encoder-decoder"
+        ):  # cross-attention costs 4·width² in half of the blocks, as much as width hidden units in all of them
             blocks, hidden = self.blocks // 2, self.hidden - self.width
-        return T5Config(vocab_size=vocab_size, d_model=self.width, d_kv=self.width // self.heads, num_heads=self.heads, d_ff=hidden, num_layers=blocks,
-                        num_decoder_layers=blocks, feed_forward_proj="relu", dropout_rate=0.0, pad_token_id=0, decoder_start_token_id=0)
+        return T5Config(
+            vocab_size=vocab_size,
+            d_model=self.width,
+            d_kv=self.width // self.heads,
+            num_heads=self.heads,
+            d_ff=hidden,
+            num_layers=blocks,
+            num_decoder_layers=blocks,
+            feed_forward_proj="relu",
+            dropout_rate=0.0,
+            pad_token_id=0,
+            decoder_start_token_id=0,
+        )
 
 
 class FamilyModel(nn.Module):
@@ -58,14 +77,16 @@ class FamilyModel(nn.Module):
         self.family, self.shape = family, shape or Shape()
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            whole = T5ForConditionalGeneration._from_config(self.shape.config(family, vocab_size), attn_implementation="sdpa")
+            whole = T5ForConditionalGeneration._from_config(
+                self.shape.config(family, vocab_size), attn_implementation="sdpa"
+            )
         self.shared = whole.shared
         with torch.no_grad():
             self.shared.weight.mul_(0.5)
         self.encoder = None if family == "decoder-only" else whole.encoder
         self.decoder = None if family == "encoder-only" else whole.decoder
         if family == "decoder-only":
-            for block in self.decoder.block:      # there is no encoder to look at
+            for block in self.decoder.block:  # there is no encoder to look at
                 del block.layer[1]
         for stack, near in ((self.encoder, (BEHIND, AHEAD)), (self.decoder, (BEHIND, BEHIND + 1))):
             if stack is not None:
@@ -73,14 +94,23 @@ class FamilyModel(nn.Module):
 
     def states(self, input_ids, attention_mask):
         """(B, S, width) of the stack that reads the text: the decoder where there is nothing else."""
-        return (self.encoder or self.decoder)(input_ids=input_ids, attention_mask=attention_mask, use_cache=False).last_hidden_state
+        return (self.encoder or self.decoder)(
+            input_ids=input_ids, attention_mask=attention_mask, use_cache=False
+        ).last_hidden_state
 
     def forward(self, input_ids, attention_mask, decoder_input_ids=None):
-        """(B, T, width) the states that predict: of the decoder's inputs in an encoder-decoder, of the text in the others."""
+        """(B, T, width) the states that predict: of the decoder's inputs in an encoder-decoder, of the text in the
+        others.
+        """
         states = self.states(input_ids, attention_mask)
         if self.family != "encoder-decoder":
             return states
-        return self.decoder(input_ids=decoder_input_ids, encoder_hidden_states=states, encoder_attention_mask=attention_mask, use_cache=False).last_hidden_state
+        return self.decoder(
+            input_ids=decoder_input_ids,
+            encoder_hidden_states=states,
+            encoder_attention_mask=attention_mask,
+            use_cache=False,
+        ).last_hidden_state
 
     def logits(self, states):
         """(…, V) of states; scaled as T5 scales where head and embeddings are one."""
@@ -89,7 +119,9 @@ class FamilyModel(nn.Module):
 
 @torch.no_grad()
 def _look_near(stack, places):
-    """Lets the first two heads of all blocks begin with a look at a neighbour; from nothing a small model takes most of its training to find that."""
+    """Lets the first two heads of all blocks begin with a look at a neighbour; from nothing a small model takes most of
+    its training to find that.
+    """
     for head, place in enumerate(places):
         first_attention(stack).relative_attention_bias.weight[place, head] += 4.0
 
@@ -106,12 +138,28 @@ def parameter_groups(model: nn.Module, rate: float) -> list[dict]:
     """AdamW's groups: queries gently, embeddings and position biases faster, the rest at `rate`."""
     groups = {QUERY_RATE: [], EMBEDDING_RATE: [], 1.0: []}
     for name, weight in model.named_parameters():
-        groups[QUERY_RATE if name.endswith(".q.weight") else EMBEDDING_RATE if "shared" in name or "relative" in name else 1.0].append(weight)
+        groups[
+            QUERY_RATE
+            if name.endswith(".q.weight")
+            else EMBEDDING_RATE
+            if "shared" in name or "relative" in name
+            else 1.0
+        ].append(weight)
     return [{"params": weights, "lr": rate * scale, "initial": rate * scale} for scale, weights in groups.items()]
 
 
-def pretrain(model: FamilyModel, texts: Sequence[Sequence[int]], sentinels: Sequence[int], *, steps: int, length: int, seed: int, batch_size: int = 32,
-             learning_rate: float = 2e-3, show_progress: bool = True) -> list[float]:
+def pretrain(
+    model: FamilyModel,
+    texts: Sequence[Sequence[int]],
+    sentinels: Sequence[int],
+    *,
+    steps: int,
+    length: int,
+    seed: int,
+    batch_size: int = 32,
+    learning_rate: float = 2e-3,
+    show_progress: bool = True,
+) -> list[float]:
     """Trains the model on its family's task; every family reads the same excerpts in the same order.
 
     Args:
@@ -127,7 +175,9 @@ def pretrain(model: FamilyModel, texts: Sequence[Sequence[int]], sentinels: Sequ
         for group in optimizer.param_groups:
             group["lr"] = group["initial"] * min(warm, max(0.02, left))
         chosen = [excerpt(texts[number], length, excerpts) for number in excerpts.integers(0, len(texts), batch_size)]
-        loss = torch.cat(label_losses(model, [example_of(model.family, ids, hidden, sentinels) for ids in chosen])).mean()
+        loss = torch.cat(
+            label_losses(model, [example_of(model.family, ids, hidden, sentinels) for ids in chosen])
+        ).mean()
         optimizer.zero_grad()
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -141,7 +191,8 @@ def pretrain(model: FamilyModel, texts: Sequence[Sequence[int]], sentinels: Sequ
 def sight(model: FamilyModel, ids: Sequence[int], other: int) -> np.ndarray:
     """(T, S) whether the state at a place changes when the token at another one does: what each place sees, measured.
 
-    Columns are the places of the text; of an encoder-decoder, which is given the text on both sides, the encoder's and then the decoder's.
+    Columns are the places of the text; of an encoder-decoder, which is given the text on both sides, the encoder's and
+    then the decoder's.
 
     Args:
         other: a token that is put in the place of each in turn; none of `ids` should be it.
@@ -152,10 +203,16 @@ def sight(model: FamilyModel, ids: Sequence[int], other: int) -> np.ndarray:
         both = list(ids) * (1 + two)
         if place is not None:
             both[place] = other
-        inputs = {"input_ids": torch.tensor([both[:len(ids)]]), "attention_mask": torch.ones(1, len(ids), dtype=torch.long)}
-        return model(**inputs, **({"decoder_input_ids": torch.tensor([both[len(ids):]])} if two else {}))[0]
+        inputs = {
+            "input_ids": torch.tensor([both[: len(ids)]]),
+            "attention_mask": torch.ones(1, len(ids), dtype=torch.long),
+        }
+        return model(**inputs, **({"decoder_input_ids": torch.tensor([both[len(ids) :]])} if two else {}))[0]
+
     before = states()
-    return np.stack([((states(place) - before).abs().amax(-1) > 1e-6).numpy() for place in range(len(ids) * (1 + two))], axis=1)
+    return np.stack(
+        [((states(place) - before).abs().amax(-1) > 1e-6).numpy() for place in range(len(ids) * (1 + two))], axis=1
+    )
 
 
 def _only(example: Example, kept: range) -> Example:
@@ -164,33 +221,47 @@ def _only(example: Example, kept: range) -> Example:
 
 
 def gap_examples(family: str, ids: Sequence[int], start: int, length: int, sentinels: Sequence[int]) -> list[Example]:
-    """Examples whose labels, one after the other, are the `length` tokens from `start` on, each as the family would find it from left to right.
+    """Examples whose labels, one after the other, are the `length` tokens from `start` on, each as the family would
+    find it from left to right.
 
-    An encoder reads the text once for each token, with masks for what is still to be found: it must be told how long the gap is. A decoder
-    sees what stands before the gap and never what comes after it; an encoder-decoder reads both sides, with one sentinel for the gap.
+    An encoder reads the text once for each token, with masks for what is still to be found: it must be told how long
+    the gap is. A decoder sees what stands before the gap and never what comes after it; an encoder-decoder reads both
+    sides, with one sentinel for the gap.
     """
     end = start + length
     if family == "encoder-only":
-        return [_only(masked(ids, range(place, end), sentinels[0]), range(place, place + 1)) for place in range(start, end)]
+        return [
+            _only(masked(ids, range(place, end), sentinels[0]), range(place, place + 1)) for place in range(start, end)
+        ]
     if family == "decoder-only":
         return [_only(shifted(ids[:end]), range(start, end))]
     return [_only(corrupted(ids, [(start, length)], sentinels), range(1, 1 + length))]
 
 
-def continuation_examples(family: str, ids: Sequence[int], start: int, length: int, sentinels: Sequence[int]) -> list[Example]:
-    """The same for the tokens that follow a text whose end nobody has seen: an encoder gets one mask behind what is known so far."""
+def continuation_examples(
+    family: str, ids: Sequence[int], start: int, length: int, sentinels: Sequence[int]
+) -> list[Example]:
+    """The same for the tokens that follow a text whose end nobody has seen: an encoder gets one mask behind what is
+    known so far.
+    """
     if family == "encoder-only":
-        return [example for place in range(start, start + length) for example in gap_examples(family, ids[:place + 1], place, 1, sentinels)]
-    return gap_examples(family, ids[:start + length], start, length, sentinels)
+        return [
+            example
+            for place in range(start, start + length)
+            for example in gap_examples(family, ids[: place + 1], place, 1, sentinels)
+        ]
+    return gap_examples(family, ids[: start + length], start, length, sentinels)
 
 
 @torch.no_grad()
 def mean_losses(model: FamilyModel, tasks: Sequence[Sequence[Example]], batch_size: int = 64) -> np.ndarray:
-    """(N,) of each task the mean loss of its tokens, in nats; a task is a list of examples as the functions above give them."""
+    """(N,) of each task the mean loss of its tokens, in nats; a task is a list of examples as the functions above give
+    them.
+    """
     flat = [(number, example) for number, examples in enumerate(tasks) for example in examples]
     sums, counts = np.zeros(len(tasks)), np.zeros(len(tasks))
     for start in range(0, len(flat), batch_size):
-        chunk = flat[start:start + batch_size]
+        chunk = flat[start : start + batch_size]
         for (number, _), losses in zip(chunk, label_losses(model, [example for _, example in chunk])):
             sums[number] += losses.sum().item()
             counts[number] += len(losses)
@@ -198,10 +269,14 @@ def mean_losses(model: FamilyModel, tasks: Sequence[Sequence[Example]], batch_si
 
 
 @torch.no_grad()
-def greedy(model: FamilyModel, ids: Sequence[int], start: int, length: int, sentinels: Sequence[int], examples_of=gap_examples) -> list[int]:
-    """The likeliest `length` tokens from `start` on, one after the other, each with those before it filled in; what stood there is not looked at."""
+def greedy(
+    model: FamilyModel, ids: Sequence[int], start: int, length: int, sentinels: Sequence[int], examples_of=gap_examples
+) -> list[int]:
+    """The likeliest `length` tokens from `start` on, one after the other, each with those before it filled in; what
+    stood there is not looked at.
+    """
     found = list(ids)
-    found[start:start + length] = [sentinels[0]] * length
+    found[start : start + length] = [sentinels[0]] * length
     for step in range(length):
         examples = examples_of(model.family, found, start, length, sentinels)
         example, label = (examples[step], 0) if len(examples) > 1 else (examples[0], step)
@@ -209,7 +284,7 @@ def greedy(model: FamilyModel, ids: Sequence[int], start: int, length: int, sent
         logits = model.logits(model(**inputs)[labels != IGNORED][label])
         logits[list(sentinels)] = -torch.inf
         found[start + step] = int(logits.argmax())
-    return found[start:start + length]
+    return found[start : start + length]
 
 
 @torch.no_grad()
@@ -217,9 +292,9 @@ def states_of(model: FamilyModel, texts: Sequence[Sequence[int]], batch_size: in
     """Of each text its states, (S, width), from the stack that reads."""
     found = []
     for start in range(0, len(texts), batch_size):
-        chosen = texts[start:start + batch_size]
+        chosen = texts[start : start + batch_size]
         inputs, _ = batched([Example(list(ids), [IGNORED]) for ids in chosen], model.shared.weight.device)
-        found += [states[:len(ids)].cpu().numpy() for states, ids in zip(model.states(**inputs), chosen)]
+        found += [states[: len(ids)].cpu().numpy() for states, ids in zip(model.states(**inputs), chosen)]
     return found
 
 
@@ -235,7 +310,8 @@ def probe(known: np.ndarray, labels: Sequence, asked: np.ndarray, truth: Sequenc
 
 
 def turn_questions(ids: Sequence[int], tags: Sequence[int], question_mark: Sequence[int]) -> list[tuple[int, bool]]:
-    """(place of a turn's first token, whether the turn asks something) of every turn that begins and ends within the text.
+    """(place of a turn's first token, whether the turn asks something) of every turn that begins and ends within the
+    text.
 
     Args:
         tags: ids that begin a turn; question_mark: ids of pieces with a question mark.

@@ -1,4 +1,6 @@
-"""Language models: small decoders on bytes, trained from nothing on dialogues drawn without end from the kit's scenarios."""
+"""Language models: small decoders on bytes, trained from nothing on dialogues drawn without end from the kit's
+scenarios.
+"""
 
 from __future__ import annotations
 
@@ -18,14 +20,16 @@ from pocket.scenarios.generator import RUDE_SHARE, World
 from pocket.scenarios.screenplay import FOLDER, UNSEEN, WORLD_FILES, load_scenarios, parse, read_pools
 
 DOMAINS = tuple(sorted(path.stem for path in FOLDER.glob("*.txt") if path.name not in WORLD_FILES))
-BREAK = "\n\n"      # stands before each dialogue: what a model reads first, and what says that one has ended
+BREAK = "\n\n"  # stands before each dialogue: what a model reads first, and what says that one has ended
 
 
 class Dialogues:
-    """Dialogues of one domain, or of all of them; no two draws of equal arguments differ, and different seeds give different dialogues.
+    """Dialogues of one domain, or of all of them; no two draws of equal arguments differ, and different seeds give
+    different dialogues.
 
     Attributes:
-        scenarios: those that dialogues are drawn from, all with the same probability; the kit's unseen ones are left out.
+        scenarios: those that dialogues are drawn from, all with the same probability; the kit's unseen ones are left
+            out.
     Raises:
         ValueError: there is no such domain.
     """
@@ -37,11 +41,18 @@ class Dialogues:
         everything, pools = load_scenarios(), read_pools()
         names = {stem: {scenario.name for scenario in parse(FOLDER / f"{stem}.txt", pools)} for stem in DOMAINS}
         self.world = World(everything)
-        self.scenarios = [scenario for scenario in everything if scenario.name not in UNSEEN and (domain is None or scenario.name in names[domain])
-                          and (without is None or scenario.name not in names[without])]
+        self.scenarios = [
+            scenario
+            for scenario in everything
+            if scenario.name not in UNSEEN
+            and (domain is None or scenario.name in names[domain])
+            and (without is None or scenario.name not in names[without])
+        ]
 
     def draw(self, seed) -> Iterator[str]:
-        """Dialogues without end, speakers A and B: the tag "#Person1#" is nine bytes that are guessed as soon as they begin."""
+        """Dialogues without end, speakers A and B: the tag "#Person1#" is nine bytes that are guessed as soon as they
+        begin.
+        """
         rng, number = random.Random(f"stream|{seed}"), 0
         while True:
             play = self.world.play(rng.choice(self.scenarios), seed=(seed, number), rude=rng.random() < RUDE_SHARE)
@@ -64,8 +75,8 @@ def batches(texts: Iterable[str], rows: int, length: int) -> Iterator[torch.Tens
     for text in texts:
         waiting += text.encode()
         while len(waiting) >= rows * length:
-            yield torch.frombuffer(waiting[:rows * length], dtype=torch.uint8).long().view(rows, length)
-            waiting = waiting[rows * length:]
+            yield torch.frombuffer(waiting[: rows * length], dtype=torch.uint8).long().view(rows, length)
+            waiting = waiting[rows * length :]
 
 
 def windows(text: str, length: int) -> torch.Tensor:
@@ -75,10 +86,19 @@ def windows(text: str, length: int) -> torch.Tensor:
     return torch.nn.functional.pad(found, (0, rows * length - len(found)), value=-1).view(rows, length)
 
 
-BYTES, WINDOW, ROWS, HEAD = 256, 256, 4, 16      # vocabulary; bytes a row; rows a step: many small steps teach more than few large ones; width of a head
-RATE = 0.32         # by the width: the best rate falls as a model gets wider. Tried at widths 16 to 128; Yang et al. 2022 say why
-SPREAD = 0.5        # of the first weights, over the root of the width; with transformers' 0.02 at every width, narrow models took hundreds of steps to begin
-WARMUP, FLOOR = 0.05, 0.1       # share of the steps in which the rate rises; what is left of it at the end
+BYTES, WINDOW, ROWS, HEAD = (
+    256,
+    256,
+    4,
+    16,
+)  # vocabulary; bytes a row; rows a step: many small steps teach more than few large ones; width of a head
+RATE = (
+    0.32  # by the width: the best rate falls as a model gets wider. Tried at widths 16 to 128; Yang et al. 2022 say why
+)
+# Of the first weights, over the root of the width; with transformers' 0.02 at every width, narrow models took hundreds
+# of steps to begin.
+SPREAD = 0.5
+WARMUP, FLOOR = 0.05, 0.1  # share of the steps in which the rate rises; what is left of it at the end
 
 
 @dataclass(frozen=True)
@@ -88,23 +108,40 @@ class Shape:
     Raises:
         ValueError: a width that is no multiple of 16, or no layer.
     """
+
     width: int
     layers: int
 
     def __post_init__(self):
         if self.width < HEAD or self.width % HEAD or self.layers < 1:
-            raise ValueError(f"shape: width {self.width}, {self.layers} layers; the width must be a multiple of {HEAD}, and there must be a layer")
+            raise ValueError(
+                f"shape: width {self.width}, {self.layers} layers; the width must be a multiple of {HEAD}, and "
+                "there must be a layer"
+            )
 
     def config(self) -> LlamaConfig:
         """A decoder of Llama's kind (RoPE, RMSNorm, SwiGLU), input and output embeddings tied."""
         heads = self.width // HEAD
-        return LlamaConfig(vocab_size=BYTES, hidden_size=self.width, intermediate_size=-(-8 * self.width // 3 // 8) * 8, num_hidden_layers=self.layers,
-                           num_attention_heads=heads, num_key_value_heads=heads, tie_word_embeddings=True, max_position_embeddings=WINDOW, initializer_range=SPREAD * self.width**-0.5,
-                           bos_token_id=None, eos_token_id=None, pad_token_id=None)
+        return LlamaConfig(
+            vocab_size=BYTES,
+            hidden_size=self.width,
+            intermediate_size=-(-8 * self.width // 3 // 8) * 8,
+            num_hidden_layers=self.layers,
+            num_attention_heads=heads,
+            num_key_value_heads=heads,
+            tie_word_embeddings=True,
+            max_position_embeddings=WINDOW,
+            initializer_range=SPREAD * self.width**-0.5,
+            bos_token_id=None,
+            eos_token_id=None,
+            pad_token_id=None,
+        )
 
     @property
     def parameters(self) -> int:
-        """All of them; the embeddings count, once: they are the output head too, and cost as much as any other matrix."""
+        """All of them; the embeddings count, once: they are the output head too, and cost as much as any other
+        matrix.
+        """
         with torch.device("meta"):
             return sum(weight.numel() for weight in LlamaForCausalLM(self.config()).parameters())
 
@@ -124,7 +161,8 @@ def new_decoder(shape: Shape, seed: int) -> LlamaForCausalLM:
 def rate_at(step: int, steps: int) -> float:
     """Share of the highest rate: a rise over the first steps, then half a cosine that ends with the last step.
 
-    Each budget has a fall of its own: a run cut short before its rate has fallen says little about its budget (Hoffmann et al. 2022, section 3.1).
+    Each budget has a fall of its own: a run cut short before its rate has fallen says little about its budget (Hoffmann
+    et al. 2022, section 3.1).
     """
     rise = max(5, round(WARMUP * steps))
     return min(1.0, (step + 1) / rise) * (FLOOR + (1 - FLOOR) * 0.5 * (1 + math.cos(math.pi * min(1.0, step / steps))))
@@ -132,7 +170,9 @@ def rate_at(step: int, steps: int) -> float:
 
 @contextmanager
 def one_thread():
-    """One thread inside, as many as before afterwards: for matrices this small, threads cost more than they give, and one repeats bit for bit anywhere."""
+    """One thread inside, as many as before afterwards: for matrices this small, threads cost more than they give, and
+    one repeats bit for bit anywhere.
+    """
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
@@ -142,7 +182,9 @@ def one_thread():
 
 
 @one_thread()
-def train_decoder(shape: Shape, texts: Iterable[str], budget: int, seed: int, name: str = "decoder") -> LlamaForCausalLM:
+def train_decoder(
+    shape: Shape, texts: Iterable[str], budget: int, seed: int, name: str = "decoder"
+) -> LlamaForCausalLM:
     """Trains a new decoder on the first `budget` bytes of the texts, each of them once.
 
     Args:
@@ -152,9 +194,13 @@ def train_decoder(shape: Shape, texts: Iterable[str], budget: int, seed: int, na
     """
     steps = budget // (ROWS * WINDOW)
     if steps < 1:
-        raise ValueError(f"budget: {budget:,} bytes are less than one step of {ROWS * WINDOW:,}; give at least that many")
+        raise ValueError(
+            f"budget: {budget:,} bytes are less than one step of {ROWS * WINDOW:,}; give at least that many"
+        )
     model = new_decoder(shape, seed).train()
-    optimizer = torch.optim.AdamW(model.parameters(), RATE / shape.width, betas=(0.9, 0.95), weight_decay=0.1, fused=True)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), RATE / shape.width, betas=(0.9, 0.95), weight_decay=0.1, fused=True
+    )
     schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate_at(step, steps))
     source = batches(texts, ROWS, WINDOW)
     for step in progress(range(steps), desc=name, unit="step"):

@@ -14,7 +14,8 @@ TAG = ":"
 
 
 def sinusoids(length: int, width: int) -> np.ndarray:
-    """(length, width) a vector for each position: sines at even places, cosines at odd ones, wavelengths from 2π to 10000·2π.
+    """(length, width) a vector for each position: sines at even places, cosines at odd ones, wavelengths from 2π to
+    10000·2π.
 
     Raises:
         ValueError: an odd width.
@@ -29,7 +30,8 @@ def sinusoids(length: int, width: int) -> np.ndarray:
 def bucket(distance: int, buckets: int = 32, farthest: int = 128, both_sides: bool = True) -> int:
     """T5's bucket for a key that stands `distance` tokens to the right of the query (negative: to the left).
 
-    Near distances have a bucket each, far ones share: their buckets grow like the logarithm, and the last holds all from `farthest` on.
+    Near distances have a bucket each, far ones share: their buckets grow like the logarithm, and the last holds all
+    from `farthest` on.
 
     Args:
         both_sides: as in the encoder; a decoder sees the left side only and gives it all buckets.
@@ -51,10 +53,19 @@ def first_attention(stack):
 
 
 def learned_biases(stack, distances: Sequence[int]) -> np.ndarray:
-    """(H, D) what each head of a T5 stack adds to its scores at these distances; nan where a decoder never looks, to the right."""
+    """(H, D) what each head of a T5 stack adds to its scores at these distances; nan where a decoder never looks, to
+    the right.
+    """
     attention = first_attention(stack)
-    places = [bucket(distance, attention.relative_attention_num_buckets, attention.relative_attention_max_distance, not attention.is_decoder)
-              for distance in distances]
+    places = [
+        bucket(
+            distance,
+            attention.relative_attention_num_buckets,
+            attention.relative_attention_max_distance,
+            not attention.is_decoder,
+        )
+        for distance in distances
+    ]
     found = attention.relative_attention_bias.weight[places].detach().float().cpu().numpy().T
     return np.where(attention.is_decoder & (np.array(distances) > 0), np.nan, found)
 
@@ -69,7 +80,8 @@ def without_positions(model):
 
 
 def permutation_gap(encoder, ids: Sequence[int], seed: int = 0) -> float:
-    """How far the states of permuted tokens are from the permuted states of the tokens: the largest difference over the largest state.
+    """How far the states of permuted tokens are from the permuted states of the tokens: the largest difference over the
+    largest state.
 
     0 up to rounding for an encoder that takes its text as a bag of tokens; the end token is permuted as well.
     """
@@ -82,7 +94,8 @@ def permutation_gap(encoder, ids: Sequence[int], seed: int = 0) -> float:
 
 
 def reordered(dialogue: str, order: str, seed: int) -> str:
-    """The dialogue with its turns, or its words, in another order; who speaks stays at the front of every turn, but for "all words shuffled".
+    """The dialogue with its turns, or its words, in another order; who speaks stays at the front of every turn, but for
+    "all words shuffled".
 
     Args:
         order: a name in `ORDERS`.

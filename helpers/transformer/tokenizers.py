@@ -1,4 +1,6 @@
-"""Subwords: two ways to learn how words are cut, byte-pair encoding and a unigram model, from the same texts; each applied by hand as well."""
+"""Subwords: two ways to learn how words are cut, byte-pair encoding and a unigram model, from the same texts; each
+applied by hand as well.
+"""
 
 from __future__ import annotations
 
@@ -15,15 +17,17 @@ from helpers.evaluation.statistics import Interval, mean_interval
 
 KINDS = {"BPE": "bpe", "unigram": "unigram"}
 SPACE = "▁"
-TAG = re.compile(r"#\w+#:?")     # who speaks: no word
+TAG = re.compile(r"#\w+#:?")  # who speaks: no word
 WORD = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)?|\d+")
 
 
 def train_subwords(texts: Sequence[str], vocab_size: int, kind: str) -> sentencepiece.SentencePieceProcessor:
-    """A tokenizer of at most `vocab_size` pieces learned from the lines of the texts; the 256 bytes are pieces too, so that nothing is unknown.
+    """A tokenizer of at most `vocab_size` pieces learned from the lines of the texts; the 256 bytes are pieces too, so
+    that nothing is unknown.
 
     Args:
-        kind: "BPE" (Sennrich et al. 2016) or "unigram" (Kudo 2018); all else is equal: the library, the texts, how they are normalised (NFKC).
+        kind: "BPE" (Sennrich et al. 2016) or "unigram" (Kudo 2018); all else is equal: the library, the texts, how they
+            are normalised (NFKC).
     Raises:
         ValueError: another kind.
     """
@@ -32,15 +36,34 @@ def train_subwords(texts: Sequence[str], vocab_size: int, kind: str) -> sentence
     model = io.BytesIO()
     lines = (line for text in texts for line in text.split("\n") if line.strip())
     sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=lines, model_writer=model, model_type=KINDS[kind], vocab_size=vocab_size, byte_fallback=True, character_coverage=1.0,
-        split_digits=True, pad_id=0, eos_id=1, unk_id=2, bos_id=-1, hard_vocab_limit=False, num_threads=1, minloglevel=2, max_sentence_length=20000)
+        sentence_iterator=lines,
+        model_writer=model,
+        model_type=KINDS[kind],
+        vocab_size=vocab_size,
+        byte_fallback=True,
+        character_coverage=1.0,
+        split_digits=True,
+        pad_id=0,
+        eos_id=1,
+        unk_id=2,
+        bos_id=-1,
+        hard_vocab_limit=False,
+        num_threads=1,
+        minloglevel=2,
+        max_sentence_length=20000,
+    )
     return sentencepiece.SentencePieceProcessor(model_proto=model.getvalue())
 
 
 def piece_scores(processor) -> dict[str, float]:
-    """Piece -> its score, bytes and special pieces left out: log-probabilities of a unigram model; of BPE minus the number of the merge that made it."""
-    return {processor.id_to_piece(index): processor.get_score(index) for index in range(processor.get_piece_size())
-            if not (processor.is_byte(index) or processor.is_control(index) or processor.is_unknown(index))}
+    """Piece -> its score, bytes and special pieces left out: log-probabilities of a unigram model; of BPE minus the
+    number of the merge that made it.
+    """
+    return {
+        processor.id_to_piece(index): processor.get_score(index)
+        for index in range(processor.get_piece_size())
+        if not (processor.is_byte(index) or processor.is_control(index) or processor.is_unknown(index))
+    }
 
 
 def merge_order(processor) -> list[str]:
@@ -49,7 +72,8 @@ def merge_order(processor) -> list[str]:
 
 
 def bpe_cut(text: str, merges: Sequence[str] | Mapping[str, int]) -> list[str]:
-    """The text in pieces: single characters at first, then always the two neighbours whose merge was learned earliest become one.
+    """The text in pieces: single characters at first, then always the two neighbours whose merge was learned earliest
+    become one.
 
     Args:
         text: with ␣ as `SPACE`; merges: pieces in the order in which they were learned, or piece -> its place in it.
@@ -62,19 +86,20 @@ def bpe_cut(text: str, merges: Sequence[str] | Mapping[str, int]) -> list[str]:
         best = int(np.argmin(joined))
         if joined[best] == math.inf:
             break
-        found[best:best + 2] = [found[best] + found[best + 1]]
+        found[best : best + 2] = [found[best] + found[best + 1]]
     return found
 
 
 def unigram_cut(text: str, scores: Mapping[str, float]) -> tuple[list[str], float]:
-    """The most likely pieces and the logarithm of their probability, the sum of the pieces' own; found place by place, as Viterbi does.
+    """The most likely pieces and the logarithm of their probability, the sum of the pieces' own; found place by place,
+    as Viterbi does.
 
     Raises:
         ValueError: no pieces make up the text, because a character of it is in none.
     Source: Kudo 2018, section 3.2.
     """
     longest = max(map(len, scores))
-    best = [(0.0, 0)] + [(-math.inf, 0)] * len(text)      # up to each place: log-probability, start of the last piece
+    best = [(0.0, 0)] + [(-math.inf, 0)] * len(text)  # up to each place: log-probability, start of the last piece
     for end in range(1, len(text) + 1):
         for start in range(max(0, end - longest), end):
             total = best[start][0] + scores.get(text[start:end], -math.inf)
@@ -84,7 +109,7 @@ def unigram_cut(text: str, scores: Mapping[str, float]) -> tuple[list[str], floa
         raise ValueError(f"text: {text!r} holds a character that is in no piece; the library would write it in bytes")
     found, end = [], len(text)
     while end:
-        found.insert(0, text[best[end][1]:end])
+        found.insert(0, text[best[end][1] : end])
         end = best[end][1]
     return found, best[-1][0]
 
@@ -110,12 +135,14 @@ def seen_words(texts: Sequence[str]) -> set[str]:
 
 
 def kind_of_word(word: str, seen: set[str]) -> str:
-    """"number"; "new word", which no training text has; or "known word"."""
+    """ "number"; "new word", which no training text has; or "known word"."""
     return "number" if word.isdigit() else "known word" if word.lower() in seen else "new word"
 
 
 def word_costs(processor, texts: Sequence[str], seen: set[str]) -> list[tuple[int, str, int]]:
-    """(number of the text, kind of the word, pieces it takes) of every word of the texts, each cut by itself with a blank before it."""
+    """(number of the text, kind of the word, pieces it takes) of every word of the texts, each cut by itself with a
+    blank before it.
+    """
     cost: dict[str, int] = {}
     rows = []
     for number, text in enumerate(texts):

@@ -1,4 +1,6 @@
-"""Curves: what changes over steps or sizes, losses and metrics of trainings among it; drawn only, computed elsewhere."""
+"""Curves: what changes over steps or sizes, losses and metrics of trainings among it; drawn only, computed
+elsewhere.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,7 @@ from matplotlib.figure import Figure
 from helpers.visualization.palette import BLUE, SERIES, colour_of, ink
 from helpers.visualization.plots import bare, draw_levels, finished
 
-LINE = 13       # points from a name to the one above it
+LINE = 13  # points from a name to the one above it
 
 
 def plot_losses(losses: Mapping, title: str = "") -> Figure:
@@ -29,7 +31,15 @@ def plot_losses(losses: Mapping, title: str = "") -> Figure:
     axes.margins(x=0.12)
     axes.set_ylim(bottom=0)
     finished(figure, axes, "step (thin: training, dots: validation)", "loss in nats a token", title=title)
-    name_curves(figure, axes, {name: (validation or training)[-1] for name, (training, validation) in losses.items() if validation or training})
+    name_curves(
+        figure,
+        axes,
+        {
+            name: (validation or training)[-1]
+            for name, (training, validation) in losses.items()
+            if validation or training
+        },
+    )
     return figure
 
 
@@ -39,18 +49,33 @@ def name_curves(figure, axes, places, colours=None):
     Args:
         places: name -> (x, y); colours: name -> colour, where names have none of their own.
     """
-    figure.draw_without_rendering()     # fixes where things are
+    figure.draw_without_rendering()  # fixes where things are
     lowest = -math.inf
     for name, place in sorted(places.items(), key=lambda item: item[1][1]):
-        height = axes.transData.transform(place)[1] * 72 / figure.dpi     # in points
+        height = axes.transData.transform(place)[1] * 72 / figure.dpi  # in points
         written = max(height, lowest + LINE)
-        axes.annotate(name, place, xytext=(8, written - height), textcoords="offset points", va="center", color=ink(colours[name] if colours else colour_of(name)))
+        axes.annotate(
+            name,
+            place,
+            xytext=(8, written - height),
+            textcoords="offset points",
+            va="center",
+            color=ink(colours[name] if colours else colour_of(name)),
+        )
         lowest = written
 
 
-def plot_series(x: Sequence[float], series: Mapping, xlabel: str, ylabel: str, level: Mapping | None = None, logarithmic: bool = True,
-                named_at: int = -1) -> Figure:
-    """Several things measured at the same places, in one panel: a line with a band each; the places on a logarithmic axis unless it is told otherwise.
+def plot_series(
+    x: Sequence[float],
+    series: Mapping,
+    xlabel: str,
+    ylabel: str,
+    level: Mapping | None = None,
+    logarithmic: bool = True,
+    named_at: int = -1,
+) -> Figure:
+    """Several things measured at the same places, in one panel: a line with a band each; the places on a logarithmic
+    axis unless it is told otherwise.
 
     Args:
         x: places, above 0 on a logarithmic axis; series: name -> list of `Interval`, one for each place.
@@ -61,7 +86,13 @@ def plot_series(x: Sequence[float], series: Mapping, xlabel: str, ylabel: str, l
     for name, intervals in series.items():
         colour = colour_of(name)
         axes.plot(x, [interval.estimate for interval in intervals], "o-", color=colour)
-        axes.fill_between(x, [interval.low for interval in intervals], [interval.high for interval in intervals], color=colour, alpha=0.2)
+        axes.fill_between(
+            x,
+            [interval.low for interval in intervals],
+            [interval.high for interval in intervals],
+            color=colour,
+            alpha=0.2,
+        )
     draw_levels(axes, level)
     if logarithmic:
         axes.set_xscale("log")
@@ -103,12 +134,21 @@ def plot_metrics(history: Sequence[Mapping], columns: int = 4) -> Figure:
         raise ValueError("history: is empty; there is nothing to draw before the first step")
     names = list(history[0])
     lines = -(-len(names) // columns)
-    figure, panels = plt.subplots(lines, columns, figsize=(10.5, 1.75 * lines), sharex=True, layout="constrained", squeeze=False)
+    figure, panels = plt.subplots(
+        lines, columns, figsize=(10.5, 1.75 * lines), sharex=True, layout="constrained", squeeze=False
+    )
     for number, axes in enumerate(panels.flat):
         if number >= len(names):
             axes.set_visible(False)
             continue
-        axes.plot(range(1, len(history) + 1), [step[names[number]] for step in history], ".-", color=BLUE, linewidth=1, markersize=3)
+        axes.plot(
+            range(1, len(history) + 1),
+            [step[names[number]] for step in history],
+            ".-",
+            color=BLUE,
+            linewidth=1,
+            markersize=3,
+        )
         axes.set_title(names[number].replace("_", " "), loc="left", fontsize=9)
         axes.tick_params(labelsize=8)
         bare(axes)

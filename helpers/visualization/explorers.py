@@ -23,7 +23,8 @@ from helpers.visualization.widgets import PICTURE, WIDE, png, with_field
 
 
 def documents_page(question: str, documents: Sequence[str], tokenizer, count: int, window: int) -> str:
-    """HTML of the prompt with the first `count` documents in a window of so many tokens: what fits, what is dropped, how many tokens are used.
+    """HTML of the prompt with the first `count` documents in a window of so many tokens: what fits, what is dropped,
+    how many tokens are used.
 
     Args:
         documents: from best to worst.
@@ -33,17 +34,23 @@ def documents_page(question: str, documents: Sequence[str], tokenizer, count: in
     except ValueError as error:
         return notice(error)
     said = f"{prompt.tokens} of {window} tokens; documents in the prompt: {len(prompt.kept)} of {count} asked for"
-    return f"<p>{said}</p>" + texts(prompt=prompt.text, dropped="\n".join(documents[number] for number in prompt.dropped) or "nothing").data
+    return (
+        f"<p>{said}</p>"
+        + texts(prompt=prompt.text, dropped="\n".join(documents[number] for number in prompt.dropped) or "nothing").data
+    )
 
 
 def documents_slider(question: str, documents: Sequence[str], tokenizer, window: int) -> widgets.Widget:
     """`documents_page` behind two sliders: the number of documents, and the window in tokens, up to `window`."""
-    sliders = {"documents": widgets.IntSlider(value=min(3, len(documents)), min=0, max=len(documents)),
-               "window": widgets.IntSlider(value=window, min=min(8, window), max=window)}
+    sliders = {
+        "documents": widgets.IntSlider(value=min(3, len(documents)), min=0, max=len(documents)),
+        "window": widgets.IntSlider(value=window, min=min(8, window), max=window),
+    }
     page = widgets.HTML()
 
     def redraw(_=None, question=question, documents=tuple(documents), tokenizer=tokenizer):
         page.value = documents_page(question, documents, tokenizer, sliders["documents"].value, sliders["window"].value)
+
     for slider in sliders.values():
         slider.observe(redraw, "value")
     redraw()
@@ -51,10 +58,17 @@ def documents_slider(question: str, documents: Sequence[str], tokenizer, window:
 
 
 def step_page(trace: Trace, number: int) -> str:
-    """HTML of one step: what the model reads before it, what it writes, and what the loop answers; `number` counts from 1."""
+    """HTML of one step: what the model reads before it, what it writes, and what the loop answers; `number` counts from
+    1.
+    """
     step = trace.steps[number - 1]
-    before = Trace(trace.question, trace.steps[:number - 1]).prompt()
-    return texts(f"step {number} of {len(trace.steps)}", the_model_reads=before, the_model_writes=step.written, the_loop_answers=step.observation).data
+    before = Trace(trace.question, trace.steps[: number - 1]).prompt()
+    return texts(
+        f"step {number} of {len(trace.steps)}",
+        the_model_reads=before,
+        the_model_writes=step.written,
+        the_loop_answers=step.observation,
+    ).data
 
 
 def step_slider(trace: Trace) -> widgets.Widget:
@@ -69,12 +83,17 @@ def step_slider(trace: Trace) -> widgets.Widget:
 
     def redraw(_=None, trace=trace):
         page.value = step_page(trace, slider.value)
+
     slider.observe(redraw, "value")
     redraw()
     return widgets.VBox([with_field(slider, "step"), page], layout=WIDE)
 
 
-VIEWS = {"encoder looks at itself": "encoder", "decoder looks at what it has written": "decoder", "decoder looks at the prompt": "cross"}
+VIEWS = {
+    "encoder looks at itself": "encoder",
+    "decoder looks at what it has written": "decoder",
+    "decoder looks at the prompt": "cross",
+}
 
 
 def attention_figure(maps: Maps, tokenizer, kind: str, layer: int, head: int) -> Figure:
@@ -88,7 +107,7 @@ def attention_figure(maps: Maps, tokenizer, kind: str, layer: int, head: int) ->
     if kind not in KINDS:
         raise ValueError(f"kind: {kind!r} is not one of {', '.join(KINDS)}")
     prompt, written = pieces(tokenizer, maps.prompt), pieces(tokenizer, maps.completion)
-    read = ["start", *written[:-1]]      # what the decoder is given is what it has written, one step late
+    read = ["start", *written[:-1]]  # what the decoder is given is what it has written, one step late
     rows, columns = {"encoder": (prompt, prompt), "decoder": (written, read), "cross": (written, prompt)}[kind]
     who = "the token that looks" if kind == "encoder" else "the token to be written"
     return plot_attention(getattr(maps, kind)[layer, head], rows, columns, f"layer {layer}, head {head}", who)
@@ -96,15 +115,23 @@ def attention_figure(maps: Maps, tokenizer, kind: str, layer: int, head: int) ->
 
 def attention_explorer(maps: Maps, tokenizer) -> widgets.Widget:
     """A drop-down for the kind of attention, sliders for layer and head."""
-    view = widgets.Dropdown(options=list(VIEWS.items()), value="cross", description="attention", style={"description_width": "100px"})
+    view = widgets.Dropdown(
+        options=list(VIEWS.items()), value="cross", description="attention", style={"description_width": "100px"}
+    )
     layers, heads = maps.cross.shape[:2]
-    sliders = [widgets.IntSlider(value=layers - 1, min=0, max=layers - 1), widgets.IntSlider(value=0, min=0, max=heads - 1)]
+    sliders = [
+        widgets.IntSlider(value=layers - 1, min=0, max=layers - 1),
+        widgets.IntSlider(value=0, min=0, max=heads - 1),
+    ]
     picture = widgets.Image(format="png", layout=PICTURE)
 
     def redraw(_=None, maps=maps, tokenizer=tokenizer):
         layer, head = (slider.value for slider in sliders)
-        layer = min(layer, len(getattr(maps, view.value)) - 1)      # encoder and decoder may have different numbers of layers
+        layer = min(
+            layer, len(getattr(maps, view.value)) - 1
+        )  # encoder and decoder may have different numbers of layers
         picture.value = png(attention_figure(maps, tokenizer, view.value, layer, head))
+
     for control in (view, *sliders):
         control.observe(redraw, "value")
     redraw()
@@ -115,7 +142,10 @@ def merges_html(text: str, merges: Sequence[str], count: int) -> str:
     """HTML of the text's pieces after the first `count` merges, and of the merge that came last."""
     found = bpe_cut(marked(text), merges[:count])
     last = f"; the last one made “{html.escape(merges[count - 1].replace(SPACE, '␣'))}”" if count else ""
-    return f"<p>{len(found)} pieces after {count} merges{last}</p>" + tokens([piece.replace(SPACE, "␣") for piece in found]).data
+    return (
+        f"<p>{len(found)} pieces after {count} merges{last}</p>"
+        + tokens([piece.replace(SPACE, "␣") for piece in found]).data
+    )
 
 
 def merges_explorer(text: str, merges: Sequence[str]) -> widgets.Widget:
@@ -124,13 +154,15 @@ def merges_explorer(text: str, merges: Sequence[str]) -> widgets.Widget:
 
     def redraw(_=None, text=text, merges=tuple(merges)):
         shown.value = merges_html(text, merges, slider.value)
+
     slider.observe(redraw, "value")
     redraw()
     return widgets.VBox([with_field(slider, "merges"), shown])
 
 
 def ranking_widget(store: FeedbackStore, criterion: str) -> widgets.Widget:
-    """Name, dialogue, completions to click, from best to worst; each ranking is kept at once, and whoever comes back goes on.
+    """Name, dialogue, completions to click, from best to worst; each ranking is kept at once, and whoever comes back
+    goes on.
 
     Args:
         criterion: the question that the ranking answers, shown above every item.
@@ -148,19 +180,34 @@ def ranking_widget(store: FeedbackStore, criterion: str) -> widgets.Widget:
             status.value = notice(error)
 
     def start(_):
-        session[:], prompt.value, rows.children, undo.disabled = [], "", (), True       # nobody clicks on without a name
+        session[:], prompt.value, rows.children, undo.disabled = [], "", (), True  # nobody clicks on without a name
         act(lambda: session.append(RankingSession(store, labeler.value)))
 
     def line(current, number):
         place = current.chosen.index(number) + 1 if number in current.chosen else None
-        button = widgets.Button(description=f"{place}." if place else "next best", disabled=place is not None,
-                                tooltip=current.item.completions[number], layout=widgets.Layout(width="90px"))
+        button = widgets.Button(
+            description=f"{place}." if place else "next best",
+            disabled=place is not None,
+            tooltip=current.item.completions[number],
+            layout=widgets.Layout(width="90px"),
+        )
         button.on_click(lambda _: act(current.choose, number))
-        return widgets.HBox([button, widgets.HTML(html.escape(current.item.completions[number]) or "<i>(nothing)</i>", layout=widgets.Layout(width="90%"))])
+        return widgets.HBox(
+            [
+                button,
+                widgets.HTML(
+                    html.escape(current.item.completions[number]) or "<i>(nothing)</i>",
+                    layout=widgets.Layout(width="90%"),
+                ),
+            ]
+        )
 
     def show():
         current = session[0]
-        status.value = f"<p>{current.done} of {len(store.items)} ranked by {html.escape(current.labeler)}. <b>{html.escape(criterion)}</b></p>"
+        status.value = (
+            f"<p>{current.done} of {len(store.items)} ranked by {html.escape(current.labeler)}. "
+            f"<b>{html.escape(criterion)}</b></p>"
+        )
         undo.disabled = not current.chosen
         if current.item is None:
             prompt.value, rows.children = "<p>Nothing is left to rank. Thank you.</p>", ()
@@ -177,13 +224,17 @@ def rounds_table(rounds: Sequence[tuple[str, Sequence[str]]], example: int, show
     """What became of one answer: a row for the answer itself and one for each of the first `shown` rounds.
 
     Args:
-        rounds: (name, N texts) of the answers and of every round, in their order; example: number of the answer, from 0.
+        rounds: (name, N texts) of the answers and of every round, in their order; example: number of the answer, from
+            0.
     Raises:
         ValueError: there is no such answer, or there are fewer rounds.
     """
     if not 0 <= shown < len(rounds) or not 0 <= example < len(rounds[0][1]):
-        raise ValueError(f"example {example}, {shown} rounds: there are {len(rounds[0][1])} answers, from 0, and {len(rounds) - 1} rounds")
-    written = [(name, texts[example]) for name, texts in rounds[:1 + shown]]
+        raise ValueError(
+            f"example {example}, {shown} rounds: there are {len(rounds[0][1])} answers, from 0, and "
+            f"{len(rounds) - 1} rounds"
+        )
+    written = [(name, texts[example]) for name, texts in rounds[: 1 + shown]]
     changed = [place == 0 or text != written[place - 1][1] for place, (_, text) in enumerate(written)]
     return table(("", "text"), [(name, text if new else "(as before)") for (name, text), new in zip(written, changed)])
 
@@ -191,11 +242,15 @@ def rounds_table(rounds: Sequence[tuple[str, Sequence[str]]], example: int, show
 def rounds_browser(rounds: Sequence[tuple[str, Sequence[str]]]) -> widgets.Widget:
     """Sliders for the answer and the number of rounds, above what became of it; arguments as for `rounds_table`."""
     last = len(rounds) - 1
-    sliders = {"answer": widgets.IntSlider(value=0, min=0, max=len(rounds[0][1]) - 1), "rounds": widgets.IntSlider(value=last, min=0, max=last)}
+    sliders = {
+        "answer": widgets.IntSlider(value=0, min=0, max=len(rounds[0][1]) - 1),
+        "rounds": widgets.IntSlider(value=last, min=0, max=last),
+    }
     found = widgets.HTML()
 
     def redraw(_=None, rounds=tuple(rounds)):
         found.value = rounds_table(rounds, sliders["answer"].value, sliders["rounds"].value).data
+
     for slider in sliders.values():
         slider.observe(redraw, "value")
     redraw()

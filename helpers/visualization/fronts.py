@@ -1,4 +1,6 @@
-"""Fronts: figures of many variants, quality against a price; dots keyed by number to a list beside them, the front marked."""
+"""Fronts: figures of many variants, quality against a price; dots keyed by number to a list beside them, the front
+marked.
+"""
 
 from __future__ import annotations
 
@@ -13,32 +15,41 @@ from helpers.evaluation.statistics import exactly
 from helpers.visualization.palette import colour_of, ink
 from helpers.visualization.plots import bare, label_apart, literally
 
-MARKERS = ("o", "s", "^", "D")      # of one group after the other
-STEPS = (1, 1.5, 2, 3, 5, 7)        # of a logarithmic axis: prices rarely span powers of ten
+MARKERS = ("o", "s", "^", "D")  # of one group after the other
+STEPS = (1, 1.5, 2, 3, 5, 7)  # of a logarithmic axis: prices rarely span powers of ten
 # A price in `helpers.compression.variants.PRICES` -> the name of its axis, and a variant's place on it.
-AXES = {"file": ("file, MB (logarithmic)", lambda variant: exactly(variant.file_bytes / 1e6)),
-        "memory": ("in memory, MB (logarithmic)", lambda variant: exactly(variant.held_bytes / 1e6)),
-        "time": ("milliseconds a token (logarithmic)", Variant.latency)}
+AXES = {
+    "file": ("file, MB (logarithmic)", lambda variant: exactly(variant.file_bytes / 1e6)),
+    "memory": ("in memory, MB (logarithmic)", lambda variant: exactly(variant.held_bytes / 1e6)),
+    "time": ("milliseconds a token (logarithmic)", Variant.latency),
+}
 
 
 def plot_variants(variants: Mapping[str, Variant], price: str) -> Figure:
-    """ROUGE-1 of compressed models against a price in `helpers.compression.variants.PRICES`, family by family, the Pareto front joined.
+    """ROUGE-1 of compressed models against a price in `helpers.compression.variants.PRICES`, family by family, the
+    Pareto front joined.
 
     Times of another machine than that of float32 are left out: they cannot be compared.
 
     Args:
-        variants: in the order of their numbers, as `helpers.compression.variants.read_variants` gives them; float32 is one of them.
+        variants: in the order of their numbers, as `helpers.compression.variants.read_variants` gives them; float32 is
+            one of them.
     Raises:
         KeyError: no such price; times without float32's to go by.
     """
     label, place = AXES[price]
-    shown = {name: each for name, each in variants.items() if price != "time" or each.machine == variants["float32"].machine}
+    shown = {
+        name: each for name, each in variants.items() if price != "time" or each.machine == variants["float32"].machine
+    }
     points = {name: (place(each), each.quality()) for name, each in shown.items()}
-    return plot_front(points, {name: each.family for name, each in shown.items()}, front(shown, price), label, "ROUGE-1 (0 to 1)")
+    return plot_front(
+        points, {name: each.family for name, each in shown.items()}, front(shown, price), label, "ROUGE-1 (0 to 1)"
+    )
 
 
 def plot_front(points: Mapping, groups: Mapping, front: Collection[str], xlabel: str, ylabel: str) -> Figure:
-    """Quality against a price on a logarithmic axis: a dot with its intervals and its number for each name, and beside it the list of names.
+    """Quality against a price on a logarithmic axis: a dot with its intervals and its number for each name, and beside
+    it the list of names.
 
     Args:
         points: name -> (`Interval` of the price, above 0, `Interval` of the quality); numbered in this order, from 1.
@@ -49,14 +60,29 @@ def plot_front(points: Mapping, groups: Mapping, front: Collection[str], xlabel:
     """
     if not points:
         raise ValueError("points: the mapping is empty; measure at least one variant")
-    figure, (axes, side) = plt.subplots(1, 2, figsize=(9, max(4.2, 0.19 * len(points) + 1.2)), layout="constrained", width_ratios=(2.6, 1))
+    figure, (axes, side) = plt.subplots(
+        1, 2, figsize=(9, max(4.2, 0.19 * len(points) + 1.2)), layout="constrained", width_ratios=(2.6, 1)
+    )
     markers = dict(zip(dict.fromkeys(groups.values()), MARKERS * len(groups)))
-    axes.plot([points[name][0].estimate for name in front], [points[name][1].estimate for name in front], color="#bbbbbb", linewidth=1.5, zorder=0)
+    axes.plot(
+        [points[name][0].estimate for name in front],
+        [points[name][1].estimate for name in front],
+        color="#bbbbbb",
+        linewidth=1.5,
+        zorder=0,
+    )
     for name, (x, y) in points.items():
         colour = colour_of(name)
         axes.plot([x.low, x.high], [y.estimate] * 2, color=colour, linewidth=1, alpha=0.35)
         axes.plot([x.estimate] * 2, [y.low, y.high], color=colour, linewidth=1, alpha=0.35)
-        axes.plot(x.estimate, y.estimate, markers[groups[name]], color=colour, markersize=6, markerfacecolor=colour if name in front else "white")
+        axes.plot(
+            x.estimate,
+            y.estimate,
+            markers[groups[name]],
+            color=colour,
+            markersize=6,
+            markerfacecolor=colour if name in front else "white",
+        )
     _logarithmic(axes)
     axes.set_xlabel(xlabel)
     axes.set_ylabel(ylabel)
@@ -79,7 +105,9 @@ def _logarithmic(axes):
 def _list_names(axes, numbers, groups, markers, front):
     """Number, dot and name of each, group by group; those on the front in bold."""
     axes.axis("off")
-    lines = [(name, group) for group in markers for name in (None, *(name for name in numbers if groups[name] == group))]
+    lines = [
+        (name, group) for group in markers for name in (None, *(name for name in numbers if groups[name] == group))
+    ]
     axes.set(xlim=(0, 1), ylim=(len(lines) - 0.5, -0.5))
     for row, (name, group) in enumerate(lines):
         if name is None:
@@ -87,5 +115,21 @@ def _list_names(axes, numbers, groups, markers, front):
             continue
         colour = colour_of(name)
         axes.text(0.06, row, numbers[name], fontsize=8, va="center", ha="right", color=ink(colour))
-        axes.plot(0.11, row, markers[group], color=colour, markersize=5, markerfacecolor=colour if name in front else "white", clip_on=False)
-        axes.text(0.16, row, literally(name), fontsize=8, va="center", color=ink(colour), weight="bold" if name in front else "normal")
+        axes.plot(
+            0.11,
+            row,
+            markers[group],
+            color=colour,
+            markersize=5,
+            markerfacecolor=colour if name in front else "white",
+            clip_on=False,
+        )
+        axes.text(
+            0.16,
+            row,
+            literally(name),
+            fontsize=8,
+            va="center",
+            color=ink(colour),
+            weight="bold" if name in front else "normal",
+        )

@@ -1,4 +1,6 @@
-"""Heat maps: who looks at whom, what a position's vector is made of; drawn only, computed in helpers.transformer.attention and helpers.transformer.positions."""
+"""Heat maps: who looks at whom, what a position's vector is made of; drawn only, computed in
+helpers.transformer.attention and helpers.transformer.positions.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +13,17 @@ from matplotlib.figure import Figure
 from helpers.visualization.palette import BLUE, SERIES, ink
 from helpers.visualization.plots import bare, finished, literally
 
-SHOWN = 70      # tokens on a side: more names than that cannot be read
+SHOWN = 70  # tokens on a side: more names than that cannot be read
 
 
-def plot_attention(weights, rows: Sequence[str], columns: Sequence[str], title: str = "", who: str = "the token that looks", whom: str = "the token looked at") -> Figure:
+def plot_attention(
+    weights,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    title: str = "",
+    who: str = "the token that looks",
+    whom: str = "the token looked at",
+) -> Figure:
     """Attention weights, the darker the larger; of long texts the beginning, and the title says so.
 
     Args:
@@ -23,7 +32,9 @@ def plot_attention(weights, rows: Sequence[str], columns: Sequence[str], title: 
     """
     cut = len(rows) > SHOWN or len(columns) > SHOWN
     rows, columns, weights = rows[:SHOWN], columns[:SHOWN], np.asarray(weights)[:SHOWN, :SHOWN]
-    figure, axes = plt.subplots(figsize=(max(5.0, 0.15 * len(columns) + 1.6), max(2.6, 0.15 * len(rows) + 1.5)), layout="constrained")
+    figure, axes = plt.subplots(
+        figsize=(max(5.0, 0.15 * len(columns) + 1.6), max(2.6, 0.15 * len(rows) + 1.5)), layout="constrained"
+    )
     image = axes.imshow(weights, cmap="Blues", vmin=0, vmax=1, aspect="auto")
     axes.set_xticks(range(len(columns)), list(map(literally, columns)), rotation=90, fontsize=7)
     axes.set_yticks(range(len(rows)), list(map(literally, rows)), fontsize=7)
@@ -44,24 +55,29 @@ def plot_sinusoids(vectors) -> Figure:
     left.set_xlabel("position")
     left.set_ylabel("place in the vector")
     for start in (0, len(vectors) // 4):
-        products = vectors[start:start + len(vectors) // 2] @ vectors[start]
+        products = vectors[start : start + len(vectors) // 2] @ vectors[start]
         right.plot(range(len(products)), products, color=BLUE, linewidth=1 if start else 3, alpha=1 if start else 0.35)
     return finished(figure, right, "distance in positions", "dot product")
 
 
 def plot_biases(distances: Sequence[int], panels: Mapping) -> Figure:
-    """What position biases add to the scores, over the distance from who looks to who is looked at: a panel a stack, a line a head.
+    """What position biases add to the scores, over the distance from who looks to who is looked at: a panel a stack, a
+    line a head.
 
     Args:
         panels: name -> (H, D), as `helpers.transformer.positions.learned_biases` gives them.
     """
-    figure, all_axes = plt.subplots(1, len(panels), figsize=(4.9 * len(panels), 3.2), layout="constrained", squeeze=False)
+    figure, all_axes = plt.subplots(
+        1, len(panels), figsize=(4.9 * len(panels), 3.2), layout="constrained", squeeze=False
+    )
     for axes, (name, biases) in zip(all_axes[0], panels.items()):
         for head, values in enumerate(biases):
             colour = SERIES[head % len(SERIES)]
             axes.plot(distances, values, color=colour, linewidth=1.2)
             if len(biases) <= len(SERIES):
-                axes.annotate(f"head {head}", (0.02, 0.93 - 0.075 * head), xycoords="axes fraction", fontsize=8, color=ink(colour))
+                axes.annotate(
+                    f"head {head}", (0.02, 0.93 - 0.075 * head), xycoords="axes fraction", fontsize=8, color=ink(colour)
+                )
         axes.axvline(0, color="#444444", linestyle="--", linewidth=0.8)
         axes.set_title(name, loc="left")
         axes.set_xlabel("distance in tokens (negative: looks back)")
@@ -79,8 +95,14 @@ def plot_masks(masks: Mapping) -> Figure:
         masks: name -> (T, S) of booleans.
     """
     widths = [np.shape(mask)[1] for mask in masks.values()]
-    figure, all_axes = plt.subplots(1, len(masks), figsize=(0.36 * sum(widths) + 1.0 * len(masks), 0.36 * max(map(len, masks.values())) + 1.2), layout="constrained",
-                                    squeeze=False, width_ratios=widths)
+    figure, all_axes = plt.subplots(
+        1,
+        len(masks),
+        figsize=(0.36 * sum(widths) + 1.0 * len(masks), 0.36 * max(map(len, masks.values())) + 1.2),
+        layout="constrained",
+        squeeze=False,
+        width_ratios=widths,
+    )
     for axes, (name, mask) in zip(all_axes[0], masks.items()):
         seen = np.asarray(mask, dtype=float)
         axes.imshow(seen, cmap="Blues", vmin=0, vmax=1.4)

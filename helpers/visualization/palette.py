@@ -4,28 +4,96 @@ from __future__ import annotations
 
 from matplotlib.colors import to_hex, to_rgb
 
-# Okabe and Ito's palette, moved until each colour has a contrast of 3 to white and keeps its distance from all others for the colour-blind
-# as well (tests/test_palette.py). A model or a way of prompting keeps its colour in every lab.
+# Okabe and Ito's palette, moved until each colour has a contrast of 3 to white and keeps its distance from all others
+# for the colour-blind
+# as well (tests/visualization/test_palette.py). A model or a way of prompting keeps its colour in every lab.
 BLUE, ORANGE, GREEN, PINK, SKY, RED, GREY = "#0c5187", "#d38100", "#229f61", "#b67b9f", "#858ddc", "#a63700", "#555555"
-PALE = "#8f8f8f"     # bars that stand behind others
-COLOURS = {"zero-shot": ORANGE, "one-shot": SKY, "two-shot": GREEN, "three-shot": BLUE, "wrong style": RED,
-           "no instruction": PINK, "reference": "#000000", "baseline": GREY}
+PALE = "#8f8f8f"  # bars that stand behind others
+COLOURS = {
+    "zero-shot": ORANGE,
+    "one-shot": SKY,
+    "two-shot": GREEN,
+    "three-shot": BLUE,
+    "wrong style": RED,
+    "no instruction": PINK,
+    "reference": "#000000",
+    "baseline": GREY,
+}
 METHODS = {"full": RED, "lora": BLUE, "prompt": PINK, "ia3": GREEN, "cross-attention": SKY, "norms": GREY}
-SERIES = (BLUE, ORANGE, GREEN, PINK, SKY, RED)      # for what has no colour of its own
-COMPRESSION = {"float32": "#000000", "bfloat16": GREY, "int8": BLUE, "int4": GREEN, "nf4": PINK, "after training": ORANGE, "during training": BLUE,
-               "int3": SKY, "int2": RED, "qlora": PINK}
-PRUNING = {"each layer": ORANGE, "one threshold": RED, "Wanda": BLUE, "zeros": ORANGE, "2:4": PINK, "neurons": GREEN, "half": GREEN, "heads": SKY, "none": GREY}
-ALIGNMENT = {"before": ORANGE, "β": BLUE, "independent judge": BLUE, "reward model": ORANGE, "noise 0.5": BLUE, "noise 2": ORANGE}
-DISTILLATION = {"teacher": "#000000", "without a teacher": ORANGE, "student, without": ORANGE, "soft labels": BLUE, "student, soft": BLUE, "classifier": GREEN, "summarizer": PINK}
+SERIES = (BLUE, ORANGE, GREEN, PINK, SKY, RED)  # for what has no colour of its own
+COMPRESSION = {
+    "float32": "#000000",
+    "bfloat16": GREY,
+    "int8": BLUE,
+    "int4": GREEN,
+    "nf4": PINK,
+    "after training": ORANGE,
+    "during training": BLUE,
+    "int3": SKY,
+    "int2": RED,
+    "qlora": PINK,
+}
+PRUNING = {
+    "each layer": ORANGE,
+    "one threshold": RED,
+    "Wanda": BLUE,
+    "zeros": ORANGE,
+    "2:4": PINK,
+    "neurons": GREEN,
+    "half": GREEN,
+    "heads": SKY,
+    "none": GREY,
+}
+ALIGNMENT = {
+    "before": ORANGE,
+    "β": BLUE,
+    "independent judge": BLUE,
+    "reward model": ORANGE,
+    "noise 0.5": BLUE,
+    "noise 2": ORANGE,
+}
+DISTILLATION = {
+    "teacher": "#000000",
+    "without a teacher": ORANGE,
+    "student, without": ORANGE,
+    "soft labels": BLUE,
+    "student, soft": BLUE,
+    "classifier": GREEN,
+    "summarizer": PINK,
+}
 FAMILIES = {"encoder-only": GREEN, "decoder-only": ORANGE, "encoder-decoder": BLUE}
-APPLICATIONS = {"TF-IDF": ORANGE, "BM25": GREEN, "encoder, centred": BLUE, "encoder": SKY, "closed book": ORANGE, "best by text": SKY, "best by title": BLUE,
-                "oracle": "#000000", "recall": ORANGE, "right answers": BLUE, "answer": ORANGE, "steps": GREEN, "program": BLUE, "one sheet": GREEN,
-                "agent without": SKY, "agent": BLUE}
+APPLICATIONS = {
+    "TF-IDF": ORANGE,
+    "BM25": GREEN,
+    "encoder, centred": BLUE,
+    "encoder": SKY,
+    "closed book": ORANGE,
+    "best by text": SKY,
+    "best by title": BLUE,
+    "oracle": "#000000",
+    "recall": ORANGE,
+    "right answers": BLUE,
+    "answer": ORANGE,
+    "steps": GREEN,
+    "program": BLUE,
+    "one sheet": GREEN,
+    "agent without": SKY,
+    "agent": BLUE,
+}
 
 
 def colour_of(name: str) -> str:
     """The colour of the thing a name begins with; grey for anything that has none of its own."""
-    return next((colour for key, colour in (COLOURS | METHODS | ALIGNMENT | COMPRESSION | PRUNING | DISTILLATION | FAMILIES | APPLICATIONS).items() if name.startswith(key)), GREY)
+    return next(
+        (
+            colour
+            for key, colour in (
+                COLOURS | METHODS | ALIGNMENT | COMPRESSION | PRUNING | DISTILLATION | FAMILIES | APPLICATIONS
+            ).items()
+            if name.startswith(key)
+        ),
+        GREY,
+    )
 
 
 def luminance(colour: str) -> float:

@@ -47,12 +47,18 @@ def plot_intervals(intervals: Mapping, xlabel: str, title: str = "") -> Figure:
     for row, (name, interval) in enumerate(intervals.items()):
         axes.plot([interval.low, interval.high], [row, row], color=colour_of(name), linewidth=3, solid_capstyle="round")
         axes.plot(interval.estimate, row, "o", color=colour_of(name), markersize=8)
-        axes.annotate(f"{interval.estimate:.2f}", (interval.high, row), xytext=(8, 0), textcoords="offset points",
-                      va="center", color=ink(colour_of(name)))
+        axes.annotate(
+            f"{interval.estimate:.2f}",
+            (interval.high, row),
+            xytext=(8, 0),
+            textcoords="offset points",
+            va="center",
+            color=ink(colour_of(name)),
+        )
     axes.set_yticks(range(len(intervals)), list(map(literally, intervals)))
     axes.invert_yaxis()
     axes.margins(x=0.12)
-    if all(interval.low >= 0 for interval in intervals.values()):      # differences may lie below zero
+    if all(interval.low >= 0 for interval in intervals.values()):  # differences may lie below zero
         axes.set_xlim(left=0)
     return finished(figure, axes, xlabel, title=title)
 
@@ -68,13 +74,27 @@ def plot_next_token(rows: Sequence[Mapping], title: str = "") -> Figure:
     axes.barh([place - 0.18 for place in places], [row["original"] for row in rows], height=0.34, color=PALE)
     axes.barh([place + 0.18 for place in places], [row["final"] for row in rows], height=0.34, color=BLUE)
     for place, row in enumerate(rows):
-        fate = "cut by top-k" if not row["in_top_k"] else "cut by top-p" if not row["in_top_p"] else f"{row['final']:.1%}"
-        axes.annotate(fate, (max(row["original"], row["final"]), place), xytext=(6, 0), textcoords="offset points",
-                      va="center", fontsize=9, color=BLUE if row["in_top_p"] else RED)
+        fate = (
+            "cut by top-k" if not row["in_top_k"] else "cut by top-p" if not row["in_top_p"] else f"{row['final']:.1%}"
+        )
+        axes.annotate(
+            fate,
+            (max(row["original"], row["final"]), place),
+            xytext=(6, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=9,
+            color=BLUE if row["in_top_p"] else RED,
+        )
     axes.set_yticks(list(places), [literally(row["token"].replace("▁", "␣").replace("\n", "⏎")) for row in rows])
     axes.invert_yaxis()
     axes.set_xlim(0, max([1e-6, *(max(row["original"], row["final"]) for row in rows)]) * 1.25)
-    return finished(figure, axes, "probability of the next token (grey: as the model gives it; blue: what is drawn from)", title=title)
+    return finished(
+        figure,
+        axes,
+        "probability of the next token (grey: as the model gives it; blue: what is drawn from)",
+        title=title,
+    )
 
 
 def plot_against(x: Sequence[float], panels: Mapping, xlabel: str, greedy: Mapping | None = None) -> Figure:
@@ -84,15 +104,21 @@ def plot_against(x: Sequence[float], panels: Mapping, xlabel: str, greedy: Mappi
         panels: name -> list of `Interval`, one for each x; or list of numbers, drawn without a band.
         greedy: name -> number: a dashed line for comparison.
     """
-    figure, all_axes = plt.subplots(1, len(panels), figsize=(3.9 * len(panels), 3.1), layout="constrained", squeeze=False)
+    figure, all_axes = plt.subplots(
+        1, len(panels), figsize=(3.9 * len(panels), 3.1), layout="constrained", squeeze=False
+    )
     for axes, (name, series), colour in zip(all_axes[0], panels.items(), (BLUE, RED, GREEN, PINK)):
         means = [getattr(value, "estimate", value) for value in series]
         axes.plot(x, means, "o-", color=colour)
         if hasattr(series[0], "low"):
-            axes.fill_between(x, [value.low for value in series], [value.high for value in series], color=colour, alpha=0.2)
+            axes.fill_between(
+                x, [value.low for value in series], [value.high for value in series], color=colour, alpha=0.2
+            )
         if name in (greedy or {}):
             axes.axhline(greedy[name], color="#444444", linestyle="--", linewidth=1)
-            axes.annotate("greedy", (x[-1], greedy[name]), xytext=(0, 3), textcoords="offset points", ha="right", fontsize=9)
+            axes.annotate(
+                "greedy", (x[-1], greedy[name]), xytext=(0, 3), textcoords="offset points", ha="right", fontsize=9
+            )
         axes.set_xlabel(xlabel)
         axes.set_ylabel(name)
         bare(axes)
@@ -124,7 +150,9 @@ def plot_samples(estimates: Sequence[float], truth, xlabel: str) -> Figure:
     axes.hist(estimates, bins=30, color=PALE)
     axes.axvspan(truth.low, truth.high, color=BLUE, alpha=0.35)
     axes.axvline(truth.estimate, color=BLUE)
-    axes.annotate("all test dialogues", (truth.high, axes.get_ylim()[1]), xytext=(4, -10), textcoords="offset points", color=BLUE)
+    axes.annotate(
+        "all test dialogues", (truth.high, axes.get_ylim()[1]), xytext=(4, -10), textcoords="offset points", color=BLUE
+    )
     return finished(figure, axes, xlabel, "samples")
 
 
@@ -142,8 +170,13 @@ def plot_tradeoff(points: Mapping, xlabel: str, ylabel: str, lines: Mapping | No
         axes.plot([x.estimate] * 2, [y.low, y.high], color=colour, linewidth=1, alpha=0.5)
         axes.plot(x.estimate, y.estimate, "o", color=colour, markersize=6)
     for name, members in (lines or {}).items():
-        axes.plot([points[member][0].estimate for member in members], [points[member][1].estimate for member in members],
-                  color=colour_of(name), linewidth=1, linestyle=":")
+        axes.plot(
+            [points[member][0].estimate for member in members],
+            [points[member][1].estimate for member in members],
+            color=colour_of(name),
+            linewidth=1,
+            linestyle=":",
+        )
     axes.margins(x=0.16)
     finished(figure, axes, xlabel, ylabel)
     label_apart(figure, axes, {name: (x.estimate, y.estimate) for name, (x, y) in points.items()})
@@ -156,12 +189,27 @@ def label_apart(figure, axes, places: Mapping, labels: Mapping | None = None):
     Args:
         places: name -> (x, y); labels: name -> what is written instead of it.
     """
-    figure.draw_without_rendering()     # fixes where things are
+    figure.draw_without_rendering()  # fixes where things are
     dots = [Bbox.from_bounds(*(axes.transData.transform(place) - 4), 8, 8) for place in places.values()]
-    taken, sides = list(dots), [(side * 7, height, "left" if side > 0 else "right") for height in (3, -9, 13, -19, 23, 33) for side in (1, -1)][:-1]
+    taken, sides = (
+        list(dots),
+        [
+            (side * 7, height, "left" if side > 0 else "right")
+            for height in (3, -9, 13, -19, 23, 33)
+            for side in (1, -1)
+        ][:-1],
+    )
     for (name, place), dot in zip(places.items(), dots):
         for dx, dy, align in sides:
-            note = axes.annotate((labels or {}).get(name, name), place, xytext=(dx, dy), textcoords="offset points", fontsize=8, color=ink(colour_of(name)), ha=align)
+            note = axes.annotate(
+                (labels or {}).get(name, name),
+                place,
+                xytext=(dx, dy),
+                textcoords="offset points",
+                fontsize=8,
+                color=ink(colour_of(name)),
+                ha=align,
+            )
             box = note.get_window_extent()
             free = box.x0 > axes.bbox.x0 and not any(box.overlaps(other) for other in taken if other is not dot)
             if free or (dx, dy, align) == sides[-1]:
@@ -174,7 +222,14 @@ def draw_levels(axes, level):
     """Dashed lines for comparison; level: name -> height, or None."""
     for name, value in (level or {}).items():
         axes.axhline(value, color="#444444", linestyle="--", linewidth=1)
-        axes.annotate(name, (0.01, value), xycoords=("axes fraction", "data"), xytext=(0, 3), textcoords="offset points", fontsize=9)
+        axes.annotate(
+            name,
+            (0.01, value),
+            xycoords=("axes fraction", "data"),
+            xytext=(0, 3),
+            textcoords="offset points",
+            fontsize=9,
+        )
 
 
 def plot_grid(rows: Mapping, xlabel: str, title: str = "") -> Figure:
@@ -185,10 +240,23 @@ def plot_grid(rows: Mapping, xlabel: str, title: str = "") -> Figure:
     """
     width, most = max(map(len, rows.values())), max(max(values) for values in rows.values())
     figure, axes = plt.subplots(figsize=(7.5, 0.34 * len(rows) + 1.0), layout="constrained")
-    axes.imshow([[*values, *[float("nan")] * (width - len(values))] for values in rows.values()], cmap="Blues", vmin=0, vmax=most, aspect="auto")
+    axes.imshow(
+        [[*values, *[float("nan")] * (width - len(values))] for values in rows.values()],
+        cmap="Blues",
+        vmin=0,
+        vmax=most,
+        aspect="auto",
+    )
     for row, values in enumerate(rows.values()):
         for column, value in enumerate(values):
-            axes.annotate(f"{value:.2g}", (column, row), ha="center", va="center", fontsize=8, color="white" if value > most / 2 else "black")
+            axes.annotate(
+                f"{value:.2g}",
+                (column, row),
+                ha="center",
+                va="center",
+                fontsize=8,
+                color="white" if value > most / 2 else "black",
+            )
     axes.set_yticks(range(len(rows)), list(map(literally, rows)))
     axes.set_xticks(range(width))
     return finished(figure, axes, xlabel, title=title)
@@ -203,9 +271,18 @@ def plot_prices(prices: Mapping, xlabel: str, ylabel: str, level: Mapping | None
     """
     figure, axes = plt.subplots(figsize=(7.5, 3.6), layout="constrained")
     for name, (price, interval) in prices.items():
-        axes.plot([price, price], [interval.low, interval.high], color=colour_of(name), linewidth=3, solid_capstyle="round")
+        axes.plot(
+            [price, price], [interval.low, interval.high], color=colour_of(name), linewidth=3, solid_capstyle="round"
+        )
         axes.plot(price, interval.estimate, "o", color=colour_of(name), markersize=8)
-        axes.annotate(name, (price, interval.estimate), xytext=(9, 0), textcoords="offset points", va="center", color=ink(colour_of(name)))
+        axes.annotate(
+            name,
+            (price, interval.estimate),
+            xytext=(9, 0),
+            textcoords="offset points",
+            va="center",
+            color=ink(colour_of(name)),
+        )
     draw_levels(axes, level)
     axes.set_xscale("log")
     axes.margins(x=0.2)

@@ -1,4 +1,6 @@
-"""Figures of memory and of scaling, with their sliders: bytes by what they are of, losses by size and budget, the best size for a budget."""
+"""Figures of memory and of scaling, with their sliders: bytes by what they are of, losses by size and budget, the best
+size for a budget.
+"""
 
 from __future__ import annotations
 
@@ -18,7 +20,7 @@ from helpers.visualization.plots import bare, finished
 from helpers.visualization.widgets import PICTURE, png, with_field
 
 PARTS = {"weights": BLUE, "gradients": ORANGE, "optimizer": GREEN, "activations": PINK}
-CARD = 80e9     # bytes of a large GPU, for a line in a figure
+CARD = 80e9  # bytes of a large GPU, for a line in a figure
 
 
 def plot_bytes(rows: Mapping, unit: float = 1e6, name: str = "MB", level: float | None = None) -> Figure:
@@ -34,13 +36,26 @@ def plot_bytes(rows: Mapping, unit: float = 1e6, name: str = "MB", level: float 
         for part, size in parts.items():
             axes.barh(row, size / unit, left=start, height=0.62, color=PARTS[part], edgecolor="white")
             start += size / unit
-        axes.annotate(f"{start:,.3g} {name}" if start < 1000 else f"{start:,.0f} {name}", (start, row), xytext=(5, 0), textcoords="offset points", va="center", fontsize=9)
+        axes.annotate(
+            f"{start:,.3g} {name}" if start < 1000 else f"{start:,.0f} {name}",
+            (start, row),
+            xytext=(5, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=9,
+        )
     shown = [part for part in PARTS if any(part in parts for parts in rows.values())]
     for place, part in enumerate(shown):
         axes.annotate(part, (0.16 * place, 1.02), xycoords="axes fraction", color=ink(PARTS[part]), va="bottom")
     if level is not None:
         axes.axvline(level / unit, color="#444444", linestyle="--", linewidth=1)
-        axes.annotate(f"one card of {level / unit:,.0f} {name}", (level / unit, len(rows) - 0.45), xytext=(4, 0), textcoords="offset points", fontsize=9)
+        axes.annotate(
+            f"one card of {level / unit:,.0f} {name}",
+            (level / unit, len(rows) - 0.45),
+            xytext=(4, 0),
+            textcoords="offset points",
+            fontsize=9,
+        )
     axes.set_yticks(range(len(rows)), list(rows))
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.set_xlim(0, 1.18 * max(sum(parts.values()) for parts in rows.values()) / unit)
@@ -49,13 +64,18 @@ def plot_bytes(rows: Mapping, unit: float = 1e6, name: str = "MB", level: float 
 
 def sharing_figure(billions: float, processes: int, recipe: str) -> Figure:
     """What each of so many processes holds of a model in training, for each way of sharing; activations come on top."""
-    return plot_bytes({way: expected(round(billions * 1e9), recipe, way, processes)._asdict() for way in STRATEGIES}, 1e9, "GB", CARD)
+    return plot_bytes(
+        {way: expected(round(billions * 1e9), recipe, way, processes)._asdict() for way in STRATEGIES}, 1e9, "GB", CARD
+    )
 
 
 def sharing_text(billions: float, processes: int, recipe: str) -> str:
     """What the figure shows, as HTML: gigabytes for each way of sharing, and whether one card holds them."""
     totals = {way: expected(round(billions * 1e9), recipe, way, processes).total for way in STRATEGIES}
-    return table(("way", "GB a process", f"fits into {CARD / 1e9:.0f} GB"), [(way, f"{total / 1e9:,.1f}", "yes" if total < CARD else "no") for way, total in totals.items()]).data
+    return table(
+        ("way", "GB a process", f"fits into {CARD / 1e9:.0f} GB"),
+        [(way, f"{total / 1e9:,.1f}", "yes" if total < CARD else "no") for way, total in totals.items()],
+    ).data
 
 
 def plot_runs(runs, law: ScalingLaw, unit: str = "KB") -> Figure:
@@ -80,10 +100,12 @@ def plot_runs(runs, law: ScalingLaw, unit: str = "KB") -> Figure:
 
 
 def plot_budget(law: ScalingLaw, laws: Sequence[ScalingLaw], flops: float, ratio: float) -> Figure:
-    """The loss that a budget of operations buys, against the size it is spent on; the best size with its interval, and that of Chinchilla's ratio.
+    """The loss that a budget of operations buys, against the size it is spent on; the best size with its interval, and
+    that of Chinchilla's ratio.
 
     Args:
-        flops: operations, 6·N·D; laws: resampled ones, for the band; ratio: 20 tokens a parameter, in the unit of the law's data.
+        flops: operations, 6·N·D; laws: resampled ones, for the band; ratio: 20 tokens a parameter, in the unit of the
+            law's data.
     """
     figure, axes = plt.subplots(figsize=(7.5, 3.8), layout="constrained")
     best, given = float(law.best_size(flops)), (flops / FLOPS / ratio) ** 0.5
@@ -96,22 +118,39 @@ def plot_budget(law: ScalingLaw, laws: Sequence[ScalingLaw], flops: float, ratio
     height = float(law.loss(best, flops / FLOPS / best))
     axes.plot([span.low, span.high], [height] * 2, color=BLUE, linewidth=4, solid_capstyle="round", alpha=0.6)
     axes.plot(best, height, "o", color=BLUE)
-    axes.annotate("best size", (best, height), xytext=(0, -15), textcoords="offset points", ha="center", color=ink(BLUE))
+    axes.annotate(
+        "best size", (best, height), xytext=(0, -15), textcoords="offset points", ha="center", color=ink(BLUE)
+    )
     at = float(law.loss(given, flops / FLOPS / given))
     axes.plot(given, at, "o", color=ORANGE)
-    axes.annotate("20 tokens a parameter", (given, at), xytext=(0, 34), textcoords="offset points", ha="center", color=ink(ORANGE), arrowprops={"arrowstyle": "-", "color": ORANGE})
+    axes.annotate(
+        "20 tokens a parameter",
+        (given, at),
+        xytext=(0, 34),
+        textcoords="offset points",
+        ha="center",
+        color=ink(ORANGE),
+        arrowprops={"arrowstyle": "-", "color": ORANGE},
+    )
     axes.set_xscale("log")
     axes.set_ylim(min(low.min(), height) - 0.12 * float(np.ptp(high)), None)
     bare(axes)
-    return finished(figure, axes, f"parameters, with all of {flops:.2g} operations spent", "predicted loss, nats a byte")
+    return finished(
+        figure, axes, f"parameters, with all of {flops:.2g} operations spent", "predicted loss, nats a byte"
+    )
 
 
 def budget_text(law: ScalingLaw, laws: Sequence[ScalingLaw], flops: float) -> str:
     """What the figure shows, as HTML of one sentence."""
-    size, data = (interval_of(float(make(law)), [float(make(found)) for found in laws])
-                  for make in (lambda found: found.best_size(flops), lambda found: found.best_ratio(flops)))
-    return (f"<p>{flops:.2g} operations: best spent on {size.estimate:,.0f} parameters [{size.low:,.0f}, {size.high:,.0f}], "
-            f"{data.estimate:,.1f} bytes a parameter [{data.low:,.1f}, {data.high:,.1f}]</p>")
+    size, data = (
+        interval_of(float(make(law)), [float(make(found)) for found in laws])
+        for make in (lambda found: found.best_size(flops), lambda found: found.best_ratio(flops))
+    )
+    return (
+        f"<p>{flops:.2g} operations: best spent on {size.estimate:,.0f} parameters [{size.low:,.0f}, "
+        f"{size.high:,.0f}], "
+        f"{data.estimate:,.1f} bytes a parameter [{data.low:,.1f}, {data.high:,.1f}]</p>"
+    )
 
 
 def _explorer(controls: Mapping, named: Mapping, draw, describe) -> widgets.Widget:
@@ -119,26 +158,51 @@ def _explorer(controls: Mapping, named: Mapping, draw, describe) -> widgets.Widg
     picture, words = widgets.Image(format="png", layout=PICTURE), widgets.HTML()
 
     def redraw(_=None):
-        values = {name: control.value if isinstance(control.value, str) else round(control.value, 4) for name, control in controls.items()}
+        values = {
+            name: control.value if isinstance(control.value, str) else round(control.value, 4)
+            for name, control in controls.items()
+        }
         picture.value, words.value = png(draw(**values)), describe(**values)
+
     for control in controls.values():
         control.observe(redraw, "value")
     redraw()
-    return widgets.VBox([*(with_field(control, named[name]) if name in named else control for name, control in controls.items()), words, picture])
+    return widgets.VBox(
+        [
+            *(with_field(control, named[name]) if name in named else control for name, control in controls.items()),
+            words,
+            picture,
+        ]
+    )
 
 
 def sharing_explorer() -> widgets.Widget:
     """Sliders over model size and processes, a choice of recipe: what each process holds."""
-    controls = {"billions": widgets.FloatSlider(value=7.0, min=0.1, max=100.0, step=0.1), "processes": widgets.IntSlider(value=8, min=1, max=64),
-                "recipe": widgets.Dropdown(options=list(RECIPES), description="recipe", style={"description_width": "100px"}, layout=widgets.Layout(width="auto"))}
+    controls = {
+        "billions": widgets.FloatSlider(value=7.0, min=0.1, max=100.0, step=0.1),
+        "processes": widgets.IntSlider(value=8, min=1, max=64),
+        "recipe": widgets.Dropdown(
+            options=list(RECIPES),
+            description="recipe",
+            style={"description_width": "100px"},
+            layout=widgets.Layout(width="auto"),
+        ),
+    }
     return _explorer(controls, {"billions": "billions", "processes": "processes"}, sharing_figure, sharing_text)
 
 
-def budget_explorer(law: ScalingLaw, laws: Sequence[ScalingLaw], low: float, high: float, ratio: float) -> widgets.Widget:
+def budget_explorer(
+    law: ScalingLaw, laws: Sequence[ScalingLaw], low: float, high: float, ratio: float
+) -> widgets.Widget:
     """A slider over the budget, as a power of ten: where its best size lies.
 
     Args:
         low, high: powers of ten at the slider's ends; ratio: as for `plot_budget`.
     """
     controls = {"power": widgets.FloatSlider(value=round((low + high) / 2, 1), min=low, max=high, step=0.1)}
-    return _explorer(controls, {"power": "exponent"}, lambda power: plot_budget(law, laws, 10**power, ratio), lambda power: budget_text(law, laws, 10**power))
+    return _explorer(
+        controls,
+        {"power": "exponent"},
+        lambda power: plot_budget(law, laws, 10**power, ratio),
+        lambda power: budget_text(law, laws, 10**power),
+    )

@@ -22,9 +22,15 @@ from helpers.visualization.plots import plot_next_token
 TEMPERATURES = {"min": 0.05, "max": 2.0, "step": 0.05}
 TOP_K = {"min": 0, "max": 50}
 TOP_P = {"min": 0.05, "max": 1.0, "step": 0.05}
-NAMES = {"shots": "examples", "top_k": "top-k (0: off)", "top_p": "top-p", "num_beams": "beams", "max_new_tokens": "new tokens"}
+NAMES = {
+    "shots": "examples",
+    "top_k": "top-k (0: off)",
+    "top_p": "top-p",
+    "num_beams": "beams",
+    "max_new_tokens": "new tokens",
+}
 WIDE = widgets.Layout(width="99%")
-PICTURE = {"max_width": "calc(100% - 4px)", "height": "auto", "align_self": "flex-start"}      # a narrow window shrinks it
+PICTURE = {"max_width": "calc(100% - 4px)", "height": "auto", "align_self": "flex-start"}  # a narrow window shrinks it
 
 
 def profile_dropdown() -> widgets.Dropdown:
@@ -69,27 +75,42 @@ def live_metrics() -> LivePicture:
 
 
 def with_field(slider: widgets.Widget, name: str) -> widgets.Widget:
-    """A slider behind a number field that has its name and value: a screen reader finds no name at a slider itself, and a number can be typed."""
+    """A slider behind a number field that has its name and value: a screen reader finds no name at a slider itself, and
+    a number can be typed.
+    """
     kind = widgets.BoundedIntText if isinstance(slider, widgets.IntSlider) else widgets.BoundedFloatText
-    field = kind(value=slider.value, min=slider.min, max=slider.max, step=slider.step, description=name, style={"description_width": "100px"},
-                 layout=widgets.Layout(width="175px", flex="0 0 auto"))
+    field = kind(
+        value=slider.value,
+        min=slider.min,
+        max=slider.max,
+        step=slider.step,
+        description=name,
+        style={"description_width": "100px"},
+        layout=widgets.Layout(width="175px", flex="0 0 auto"),
+    )
     slider.readout, slider.layout = False, widgets.Layout(width="auto", min_width="70px", flex="1 1 auto")
 
     def follow(target, change):
-        if abs(target.value - change.new) > 1e-9:   # a page counts 0.7000000000000001 where a field shows 0.7
+        if abs(target.value - change.new) > 1e-9:  # a page counts 0.7000000000000001 where a field shows 0.7
             target.value = round(change.new, 4)
+
     slider.observe(lambda change: follow(field, change), "value")
     field.observe(lambda change: follow(slider, change), "value")
     return widgets.HBox([field, slider])
 
 
 def next_token_text(logits, tokenizer, temperature: float, top_k: int, top_p: float, count: int = 3) -> str:
-    """What the figure shows, as HTML of one sentence: how many tokens can be drawn, and the likeliest of them with their probabilities."""
+    """What the figure shows, as HTML of one sentence: how many tokens can be drawn, and the likeliest of them with
+    their probabilities.
+    """
     found = token_distribution(logits, temperature, top_k, top_p)
     drawn = [row for row in found.rows(tokenizer, count) if row["final"] > 0]
     likeliest = ", ".join(f"{row['token'].replace('▁', '␣')} {row['final']:.1%}" for row in drawn)
     chosen = f"temperature {temperature:g}, top-k {top_k}, top-p {top_p:g}"
-    return f"<p>{chosen}: {int((found.final > 0).sum())} of {len(logits)} tokens can be drawn; likeliest: {html.escape(likeliest)}</p>"
+    return (
+        f"<p>{chosen}: {int((found.final > 0).sum())} of {len(logits)} tokens can be drawn; likeliest: "
+        f"{html.escape(likeliest)}</p>"
+    )
 
 
 def next_token_figure(logits, tokenizer, temperature: float, top_k: int, top_p: float, count: int = 12) -> Figure:
@@ -106,22 +127,42 @@ def next_token_figure(logits, tokenizer, temperature: float, top_k: int, top_p: 
 def next_token_explorer(model, tokenizer, prompt: str, completion_ids: Sequence[int] = ()) -> widgets.Widget:
     """Three sliders over the distribution of the token that follows `prompt` and the completion so far."""
     logits = next_token_logits(model, tokenizer, prompt, completion_ids)
-    sliders = {"temperature": widgets.FloatSlider(value=1.0, **TEMPERATURES), "top_k": widgets.IntSlider(value=0, **TOP_K),
-               "top_p": widgets.FloatSlider(value=1.0, **TOP_P)}
+    sliders = {
+        "temperature": widgets.FloatSlider(value=1.0, **TEMPERATURES),
+        "top_k": widgets.IntSlider(value=0, **TOP_K),
+        "top_p": widgets.FloatSlider(value=1.0, **TOP_P),
+    }
     picture, words = widgets.Image(format="png", layout=PICTURE), widgets.HTML()
 
     def redraw(_=None, logits=logits, tokenizer=tokenizer):
         chosen = {name: round(slider.value, 4) for name, slider in sliders.items()}
         picture.value = png(next_token_figure(logits, tokenizer, **chosen))
         words.value = next_token_text(logits, tokenizer, **chosen)
+
     for slider in sliders.values():
         slider.observe(redraw, "value")
     redraw()
-    return widgets.VBox([*(with_field(slider, NAMES.get(name, name)) for name, slider in sliders.items()), words, picture])
+    return widgets.VBox(
+        [*(with_field(slider, NAMES.get(name, name)) for name, slider in sliders.items()), words, picture]
+    )
 
 
-def playground_outputs(model, tokenizer, settings, examples, dialogue: str, template: str, shots: int, temperature: float,
-                       top_k: int, top_p: float, num_beams: int, max_new_tokens: int, samples: int, seed: int) -> str:
+def playground_outputs(
+    model,
+    tokenizer,
+    settings,
+    examples,
+    dialogue: str,
+    template: str,
+    shots: int,
+    temperature: float,
+    top_k: int,
+    top_p: float,
+    num_beams: int,
+    max_new_tokens: int,
+    samples: int,
+    seed: int,
+) -> str:
     """HTML of a prompt's greedy, beam and sampled completions below one another, or of what is wrong with the input.
 
     Args:
@@ -133,10 +174,27 @@ def playground_outputs(model, tokenizer, settings, examples, dialogue: str, temp
         shared = {"max_new_tokens": max_new_tokens, "show_progress": False}
         found = [("greedy", generate(model, tokenizer, [prompt.text], **shared)[0])]
         if num_beams > 1:
-            found.append((f"beam search, {num_beams} beams",
-                          generate(model, tokenizer, [prompt.text], num_beams=num_beams, **shared)[0]))
-        drawn = generate(model, tokenizer, [prompt.text] * samples, do_sample=True, temperature=temperature, top_k=top_k,
-                         top_p=top_p, seed=seed, **shared) if samples else []
+            found.append(
+                (
+                    f"beam search, {num_beams} beams",
+                    generate(model, tokenizer, [prompt.text], num_beams=num_beams, **shared)[0],
+                )
+            )
+        drawn = (
+            generate(
+                model,
+                tokenizer,
+                [prompt.text] * samples,
+                do_sample=True,
+                temperature=temperature,
+                top_k=top_k,
+                top_p=top_p,
+                seed=seed,
+                **shared,
+            )
+            if samples
+            else []
+        )
         found += [(f"sample {number}", text) for number, text in enumerate(drawn, 1)]
     except (GenerationError, ValueError) as error:
         return notice(error)
@@ -148,8 +206,12 @@ def playground(model, tokenizer, settings, examples, dialogue: str) -> widgets.W
     """The learner's own dialogue, prompt and inference parameters; a button generates with what stands there."""
     style = {"description_width": "100px"}
     controls = {
-        "dialogue": widgets.Textarea(value=dialogue, description="dialogue", style=style, layout=widgets.Layout(width="99%", height="190px")),
-        "template": widgets.Dropdown(options=list(TEMPLATES), description="template", style=style, layout=widgets.Layout(width="auto")),
+        "dialogue": widgets.Textarea(
+            value=dialogue, description="dialogue", style=style, layout=widgets.Layout(width="99%", height="190px")
+        ),
+        "template": widgets.Dropdown(
+            options=list(TEMPLATES), description="template", style=style, layout=widgets.Layout(width="auto")
+        ),
         "shots": widgets.IntSlider(value=1, min=0, max=len(examples)),
         "temperature": widgets.FloatSlider(value=0.7, **TEMPERATURES),
         "top_k": widgets.IntSlider(value=0, **TOP_K),
@@ -165,13 +227,25 @@ def playground(model, tokenizer, settings, examples, dialogue: str) -> widgets.W
     def run(_=None, model=model, tokenizer=tokenizer, settings=settings, examples=tuple(examples)):
         button.disabled, button.description = True, "…"
         try:
-            result.value = playground_outputs(model, tokenizer, settings, examples,
-                                              **{name: control.value if isinstance(control.value, str) else round(control.value, 4)
-                                                 for name, control in controls.items()})
+            result.value = playground_outputs(
+                model,
+                tokenizer,
+                settings,
+                examples,
+                **{
+                    name: control.value if isinstance(control.value, str) else round(control.value, 4)
+                    for name, control in controls.items()
+                },
+            )
         finally:
             button.disabled, button.description = False, "Generate"
+
     button.on_click(run)
     run()
-    cells = [control if name == "template" else with_field(control, NAMES.get(name, name)) for name, control in controls.items() if name != "dialogue"]
+    cells = [
+        control if name == "template" else with_field(control, NAMES.get(name, name))
+        for name, control in controls.items()
+        if name != "dialogue"
+    ]
     grid = widgets.GridBox(cells, layout=widgets.Layout(grid_template_columns="repeat(auto-fit, minmax(270px, 1fr))"))
     return widgets.VBox([controls["dialogue"], grid, button, result], layout=WIDE)

@@ -1,4 +1,6 @@
-"""Turns scenarios into dialogues: one `Play` holds the turns, the facts, the questions. Wording of summaries is in `styles`."""
+"""Turns scenarios into dialogues: one `Play` holds the turns, the facts, the questions. Wording of summaries is in
+`styles`.
+"""
 
 from __future__ import annotations
 
@@ -9,20 +11,52 @@ from dataclasses import dataclass
 
 from pocket.scenarios.screenplay import CHOICE, SLOT, ScenarioError, load_asides, read_pools
 
-HELD_OUT_SHARE = 0.25   # of every slot's values: they occur in validation and test dialogues only
-ASIDE_SHARE = 0.1       # of the dialogues are interrupted by an aside
-RUDE_SHARE = 0.275      # of a data set's dialogues
-OPTIONAL_SHARE = 0.2    # of the beats that may be left out are played
+HELD_OUT_SHARE = 0.25  # of every slot's values: they occur in validation and test dialogues only
+ASIDE_SHARE = 0.1  # of the dialogues are interrupted by an aside
+RUDE_SHARE = 0.275  # of a data set's dialogues
+OPTIONAL_SHARE = 0.2  # of the beats that may be left out are played
 TURNS = range(6, 13)
 VOWEL_SOUND = re.compile(r"(?!uni|use|usu|uk|eu|one\b)[aeiou]|hour|honest|heir|x-", re.IGNORECASE)
-SYLLABLES = [c + v for c in ("b", "br", "c", "d", "dr", "f", "fl", "g", "h", "j", "k", "l", "m", "n", "p", "pl", "qu",
-             "r", "s", "sh", "st", "t", "tr", "v", "w", "y", "z") for v in ("a", "e", "i", "o", "u", "ay", "ee", "oo")]
+SYLLABLES = [
+    c + v
+    for c in (
+        "b",
+        "br",
+        "c",
+        "d",
+        "dr",
+        "f",
+        "fl",
+        "g",
+        "h",
+        "j",
+        "k",
+        "l",
+        "m",
+        "n",
+        "p",
+        "pl",
+        "qu",
+        "r",
+        "s",
+        "sh",
+        "st",
+        "t",
+        "tr",
+        "v",
+        "w",
+        "y",
+        "z",
+    )
+    for v in ("a", "e", "i", "o", "u", "ay", "ee", "oo")
+]
 CODAS = ("", "n", "r", "l", "s", "m", "ck", "t", "nd", "x")
 
 
 @dataclass(frozen=True)
 class Fact:
     """What a summary may say of a beat: wordings with `{A}`, `{B}` and *marked* verbs left in."""
+
     wordings: tuple[str, ...]
     key: bool
     blunt: tuple[str, ...] = ()
@@ -32,6 +66,7 @@ class Fact:
 @dataclass(frozen=True)
 class Play:
     """One dialogue, before its summary has a style."""
+
     scenario: str
     topics: tuple[str, ...]
     roles: tuple[str, str]
@@ -65,7 +100,7 @@ def with_article(value):
 def _fill(text, values, rng):
     """Resolves `[a|b]`, `{slot}` and `{a slot}`; leaves `{A}` and `{B}`, which only a style can name."""
     while match := CHOICE.search(text):
-        text = text[:match.start()] + rng.choice(match[1].split("|")) + text[match.end():]
+        text = text[: match.start()] + rng.choice(match[1].split("|")) + text[match.end() :]
     text = re.sub(r"\b([Aa])n? \{(\w+)\}", r"\1 {a \2}", text).replace("a {a ", "{a ").replace("A {a ", "{a ")
 
     def value(match):
@@ -73,6 +108,7 @@ def _fill(text, values, rng):
             return match[0]
         found = values[match["name"]]
         return with_article(found) if match["article"] else found
+
     return re.sub(r"\s+", " ", SLOT.sub(value, text)).strip()
 
 
@@ -90,10 +126,15 @@ class World:
         self.asides = load_asides()
         pools = read_pools()
         self.insults = {name: pools[name] for name in ("insult", "slur")}
-        self.held_out = frozenset(value for scenario in scenarios for values in scenario.slots.values()
-                                  for value in sorted(values, key=rank)[:max(2, round(len(values) * HELD_OUT_SHARE))])
-        self.common = sorted({value for scenario in scenarios for values in scenario.slots.values()
-                              for value in values} - self.held_out)
+        self.held_out = frozenset(
+            value
+            for scenario in scenarios
+            for values in scenario.slots.values()
+            for value in sorted(values, key=rank)[: max(2, round(len(values) * HELD_OUT_SHARE))]
+        )
+        self.common = sorted(
+            {value for scenario in scenarios for values in scenario.slots.values() for value in values} - self.held_out
+        )
 
     def _noise(self, value, rng):
         """Something else in a slot's place: a pseudo-word or a value of any other slot."""
@@ -105,9 +146,13 @@ class World:
     def _values(self, scenario, rng, held_out, noise):
         chosen = {}
         for name, values in scenario.slots.items():
-            usable = [value for value in values if (value in self.held_out) == held_out and value not in chosen.values()]
+            usable = [
+                value for value in values if (value in self.held_out) == held_out and value not in chosen.values()
+            ]
             if not usable:
-                raise ScenarioError(f"{scenario.name}: slot {name!r} has too few {'held-out' if held_out else 'training'} values")
+                raise ScenarioError(
+                    f"{scenario.name}: slot {name!r} has too few {'held-out' if held_out else 'training'} values"
+                )
             chosen[name] = rng.choice(usable)
             if rng.random() < noise:
                 chosen[name] = self._noise(chosen[name], rng)
@@ -133,7 +178,7 @@ class World:
             beats = self._beats(scenario, rng, rude)
             if excerpt:
                 start = rng.randrange(len(beats))
-                beats = beats[start:start + excerpt]
+                beats = beats[start : start + excerpt]
                 if any(beat.facts for beat in beats):
                     return beats
             elif sum(len(beat.turns) for beat in beats) in TURNS:
@@ -158,14 +203,18 @@ class World:
         for beat in beats:
             for turn in beat.turns:
                 lines = turn.rude if rude and turn.rude else turn.lines or turn.rude
-                line = min(rng.choices(lines, k=2), key=len)       # the shorter of two draws keeps dialogues brisk
+                line = min(rng.choices(lines, k=2), key=len)  # the shorter of two draws keeps dialogues brisk
                 turns.append((turn.speaker, _sentence(_fill(line, values, rng))))
             if beat.facts:
-                worded = [tuple(_fill(text, values, rng) for text in texts)
-                          for texts in (beat.facts, beat.blunt if rude else (), beat.neutral if rude else ())]
+                worded = [
+                    tuple(_fill(text, values, rng) for text in texts)
+                    for texts in (beat.facts, beat.blunt if rude else (), beat.neutral if rude else ())
+                ]
                 facts.append(Fact(worded[0], beat.key, worded[1], worded[2]))
-            questions += [(self._ask(question, values, rng), self._ask(answer, values, rng))
-                          for question, answer in beat.questions]
+            questions += [
+                (self._ask(question, values, rng), self._ask(answer, values, rng))
+                for question, answer in beat.questions
+            ]
         return Play(scenario.name, scenario.topics, scenario.roles, tuple(turns), tuple(facts), tuple(questions), rude)
 
     @staticmethod

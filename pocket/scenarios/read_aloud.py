@@ -19,13 +19,18 @@ def read_aloud(path, dialogues=12):
     world = World(scenarios)
     for number in range(dialogues):
         play = world.play(scenarios[number % len(scenarios)], seed=(path, number), rude=number % 2 == 0)
-        print(f"\n### {play.scenario}{' (rude)' if play.rude else ''} · topic: {play.topics[0]} · {play.words()} words\n{play.dialogue()}")
+        print(
+            f"\n### {play.scenario}{' (rude)' if play.rude else ''} · topic: {play.topics[0]} · {play.words()} "
+            f"words\n{play.dialogue()}"
+        )
         for text in references(play, seed=number):
             print(f"  - {text}")
         for question, answer in play.questions:
             print(f"  ? {question} = {answer}")
     lengths = [world.play(scenario, seed=number, rude=False).words() for scenario in scenarios for number in range(20)]
-    print(f"\n{len(scenarios)} scenarios, mean length {sum(lengths) / len(lengths):.0f} words; {len(problems)} problems")
+    print(
+        f"\n{len(scenarios)} scenarios, mean length {sum(lengths) / len(lengths):.0f} words; {len(problems)} problems"
+    )
     print("\n".join(problems))
     return 1 if problems else 0
 

@@ -8,8 +8,16 @@ from pathlib import Path
 
 FOLDER = Path(__file__).parent
 # Held out: no model is trained on these.
-UNSEEN = ("house_plants", "garden_fence", "library_fine", "calling_in_sick", "campsite_booking", "pet_sitting",
-          "lost_umbrella", "tailor_alteration")
+UNSEEN = (
+    "house_plants",
+    "garden_fence",
+    "library_fine",
+    "calling_in_sick",
+    "campsite_booking",
+    "pet_sitting",
+    "lost_umbrella",
+    "tailor_alteration",
+)
 WORLD_FILES = ("pools.txt", "asides.txt", "insults.txt")
 SLOT = re.compile(r"\{(?:(?P<article>an?) )?(?P<name>\w+)\}")
 VERB = re.compile(r"\*([^*\s]+)\*")
@@ -31,6 +39,7 @@ class Turn:
 @dataclass(frozen=True)
 class Beat:
     """Some turns that belong together, and the fact that a summary keeps of them (none: small talk)."""
+
     name: str
     branch: str
     optional: bool
@@ -62,6 +71,7 @@ class Scenario:
 @dataclass
 class _Draft:
     """A scenario while its lines are being read."""
+
     name: str
     where: str
     header: dict = field(default_factory=dict)
@@ -89,8 +99,17 @@ def _beat_header(text):
     if not match:
         raise ValueError(f"beat header {text!r}; expected `-- name`, `-- name/branch`, with `?` or `*` after it")
     name, branch, optional, key = match.groups()
-    return {"name": name, "branch": branch or "", "optional": bool(optional), "key": bool(key), "turns": [], "facts": [],
-            "blunt": [], "neutral": [], "questions": []}
+    return {
+        "name": name,
+        "branch": branch or "",
+        "optional": bool(optional),
+        "key": bool(key),
+        "turns": [],
+        "facts": [],
+        "blunt": [],
+        "neutral": [],
+        "questions": [],
+    }
 
 
 def _read_line(line, draft):
@@ -134,8 +153,9 @@ def _finish(draft, pools):
     roles = _values(draft.header.get("roles", ""))
     if len(roles) != 2:
         raise ScenarioError(f"{draft.where}: `roles:` must name two roles, got {roles}")
-    return Scenario(draft.name, _values(draft.header.get("topic", "")), roles, draft.header.get("rude", ""), slots,
-                    tuple(beats))
+    return Scenario(
+        draft.name, _values(draft.header.get("topic", "")), roles, draft.header.get("rude", ""), slots, tuple(beats)
+    )
 
 
 def parse(path, pools):
@@ -167,7 +187,9 @@ def load_scenarios(folder=FOLDER):
 
 def load_asides(folder=FOLDER):
     """The interruptions that fit anywhere: beats of two turns without a fact."""
-    text = "== asides\ntopic: none\nroles: one / the other\n" + (Path(folder) / "asides.txt").read_text(encoding="utf-8")
+    text = "== asides\ntopic: none\nroles: one / the other\n" + (Path(folder) / "asides.txt").read_text(
+        encoding="utf-8"
+    )
     draft = _Draft("asides", "asides.txt")
     for line in text.splitlines()[3:]:
         if line.strip() and not line.startswith("#"):
@@ -229,10 +251,17 @@ def check(scenario):
             problems += _check_beat(scenario, beat, certain)
         if not stage[0].optional:
             certain |= set.intersection(*(_said_always(beat) for beat in stage))
-    used = set().union(*(_slots_in(line) for beat in scenario.beats for turn in beat.turns for line in turn.lines + turn.rude))
-    problems += [f"{scenario.name}: slot {{{name}}} is used but not defined" for name in used - set(scenario.slots) - BUILT_IN]
-    problems += [f"{scenario.name}: slot {name!r} has {len(values)} values, at least 7 wanted"
-                 for name, values in scenario.slots.items() if len(values) < 7]
+    used = set().union(
+        *(_slots_in(line) for beat in scenario.beats for turn in beat.turns for line in turn.lines + turn.rude)
+    )
+    problems += [
+        f"{scenario.name}: slot {{{name}}} is used but not defined" for name in used - set(scenario.slots) - BUILT_IN
+    ]
+    problems += [
+        f"{scenario.name}: slot {name!r} has {len(values)} values, at least 7 wanted"
+        for name, values in scenario.slots.items()
+        if len(values) < 7
+    ]
     if not any(beat.key for beat in scenario.beats):
         problems.append(f"{scenario.name}: no key beat")
     if not any(len(stage) > 1 for stage in scenario.stages()):

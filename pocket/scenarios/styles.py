@@ -1,7 +1,7 @@
 """How a summary is worded: naming × tense × opening × structure × detail, some ten thousand styles in combination.
 
-The reference style of the data set is one small corner of them (`REFERENCE`). In a few-shot prompt all exemplars and the
-target share one style: that is what teaches a model to take its style from the exemplars.
+The reference style of the data set is one small corner of them (`REFERENCE`). In a few-shot prompt all exemplars and
+the target share one style: that is what teaches a model to take its style from the exemplars.
 """
 
 from __future__ import annotations
@@ -28,26 +28,75 @@ NAMINGS = {
 }
 TENSES = ("present", "past", "perfect", "future")
 OPENINGS = {
-    "none": "", "short": "In short: ", "summary": "Summary: ", "tldr": "TL;DR: ", "topic": "{topic}: ", "gist": "Here is the gist. ",
-    "about": "This is about {topic}. ", "happened": "What happened: ", "note": "Note: ", "story": "The story so far: ",
-    "talk": "Two people talk about {topic}. ", "report": "Report. ", "minutes": "Minutes: ", "diary": "Dear diary, ",
+    "none": "",
+    "short": "In short: ",
+    "summary": "Summary: ",
+    "tldr": "TL;DR: ",
+    "topic": "{topic}: ",
+    "gist": "Here is the gist. ",
+    "about": "This is about {topic}. ",
+    "happened": "What happened: ",
+    "note": "Note: ",
+    "story": "The story so far: ",
+    "talk": "Two people talk about {topic}. ",
+    "report": "Report. ",
+    "minutes": "Minutes: ",
+    "diary": "Dear diary, ",
 }
-STRUCTURES = ("sentences", "paired", "and", "then", "semicolons", "dashes", "numbers", "backwards", "slashes", "arrows", "outcome",
-              "exclaimed", "beginning-end")
+STRUCTURES = (
+    "sentences",
+    "paired",
+    "and",
+    "then",
+    "semicolons",
+    "dashes",
+    "numbers",
+    "backwards",
+    "slashes",
+    "arrows",
+    "outcome",
+    "exclaimed",
+    "beginning-end",
+)
 DETAILS = ("short", "key", "full")
-IRREGULAR = {   # the verbs whose forms a lexicon of full verbs does not give
-    "is": ("was", "has been", "will be"), "are": ("were", "have been", "will be"), "am": ("was", "has been", "will be"),
-    "isn't": ("wasn't", "has not been", "won't be"), "aren't": ("weren't", "have not been", "won't be"),
-    "can": ("could", "has been able to", "will be able to"), "cannot": ("could not", "has not been able to", "will not be able to"),
-    "can't": ("couldn't", "has not been able to", "won't be able to"), "will": ("would", "would", "will"),
-    "won't": ("wouldn't", "would not", "won't"), "must": ("had to", "has had to", "will have to"),
-    "doesn't": ("didn't", "did not", "won't"), "don't": ("didn't", "did not", "won't"), "does": ("did", "did", "will"),
-    "should": ("should",) * 3, "may": ("might",) * 3, "might": ("might",) * 3, "would": ("would",) * 3,
-    "could": ("could",) * 3, "has": ("had", "has had", "will have"), "have": ("had", "have had", "will have"),
-    "hasn't": ("hadn't", "had not", "won't have"), "haven't": ("hadn't", "had not", "won't have"),
-    "lies": ("lay", "has lain", "will lie"), "costs": ("cost", "has cost", "will cost"),
+IRREGULAR = {  # the verbs whose forms a lexicon of full verbs does not give
+    "is": ("was", "has been", "will be"),
+    "are": ("were", "have been", "will be"),
+    "am": ("was", "has been", "will be"),
+    "isn't": ("wasn't", "has not been", "won't be"),
+    "aren't": ("weren't", "have not been", "won't be"),
+    "can": ("could", "has been able to", "will be able to"),
+    "cannot": ("could not", "has not been able to", "will not be able to"),
+    "can't": ("couldn't", "has not been able to", "won't be able to"),
+    "will": ("would", "would", "will"),
+    "won't": ("wouldn't", "would not", "won't"),
+    "must": ("had to", "has had to", "will have to"),
+    "doesn't": ("didn't", "did not", "won't"),
+    "don't": ("didn't", "did not", "won't"),
+    "does": ("did", "did", "will"),
+    "should": ("should",) * 3,
+    "may": ("might",) * 3,
+    "might": ("might",) * 3,
+    "would": ("would",) * 3,
+    "could": ("could",) * 3,
+    "has": ("had", "has had", "will have"),
+    "have": ("had", "have had", "will have"),
+    "hasn't": ("hadn't", "had not", "won't have"),
+    "haven't": ("hadn't", "had not", "won't have"),
+    "lies": ("lay", "has lain", "will lie"),
+    "costs": ("cost", "has cost", "will cost"),
 }
-PARTICLES = {"not", "already", "never", "just", "only", "now", "always", "also", "still"}     # may stand between has and a participle
+PARTICLES = {
+    "not",
+    "already",
+    "never",
+    "just",
+    "only",
+    "now",
+    "always",
+    "also",
+    "still",
+}  # may stand between has and a participle
 
 
 @dataclass(frozen=True)
@@ -60,23 +109,30 @@ class Style:
 
 
 REFERENCE = Style()
-HEADLINE = Style("codes", "past", "topic", "slashes", "short")     # the "wrong style" of the lab's control
+HEADLINE = Style("codes", "past", "topic", "slashes", "short")  # the "wrong style" of the lab's control
 
 
 def random_style(rng):
     """Any style, each part drawn on its own."""
-    return Style(rng.choice(list(NAMINGS)), rng.choice(TENSES), rng.choice(list(OPENINGS)), rng.choice(STRUCTURES),
-                 rng.choice(DETAILS))
+    return Style(
+        rng.choice(list(NAMINGS)),
+        rng.choice(TENSES),
+        rng.choice(list(OPENINGS)),
+        rng.choice(STRUCTURES),
+        rng.choice(DETAILS),
+    )
 
 
 @dataclass(frozen=True)
 class Family:
-    """Styles that belong together, as the summaries of one collection do: a usual one, from which some parts depart at times.
+    """Styles that belong together, as the summaries of one collection do: a usual one, from which some parts depart at
+    times.
 
     One exemplar shows one text's style; several show which is the usual one.
     """
+
     usual: Style
-    departures: tuple[tuple[str, str], ...]     # (part of the style, its other value)
+    departures: tuple[tuple[str, str], ...]  # (part of the style, its other value)
 
     def draw(self, rng):
         """One text's style: every departure is taken in a third of the texts."""
@@ -85,7 +141,9 @@ class Family:
 
 def random_family(rng):
     """Any style; of every other one, one or two of tense, structure and detail depart at times."""
-    departures = rng.sample((("tense", TENSES), ("structure", STRUCTURES), ("detail", DETAILS)), rng.choice((0, 0, 1, 2)))
+    departures = rng.sample(
+        (("tense", TENSES), ("structure", STRUCTURES), ("detail", DETAILS)), rng.choice((0, 0, 1, 2))
+    )
     return Family(random_style(rng), tuple((part, rng.choice(values)) for part, values in departures))
 
 
@@ -98,15 +156,18 @@ def conjugate(verb, tense):
         return IRREGULAR[verb][index]
     lemma = getLemma(verb, "VERB")[0]
     plural = lemma == verb
-    return (getInflection(lemma, "VBD")[0], f"{'have' if plural else 'has'} {getInflection(lemma, 'VBN')[0]}",
-            f"will {lemma}")[index]
+    return (
+        getInflection(lemma, "VBD")[0],
+        f"{'have' if plural else 'has'} {getInflection(lemma, 'VBN')[0]}",
+        f"will {lemma}",
+    )[index]
 
 
 def _is_auxiliary(text, match):
     """Whether a marked `has` or `have` already makes a perfect: `*has* asked`, `*has* not been`."""
     if match[1] not in ("has", "have"):
         return False
-    words = [word for word in re.findall(r"[a-z]+", text[match.end():])[:2] if word not in PARTICLES]
+    words = [word for word in re.findall(r"[a-z]+", text[match.end() :])[:2] if word not in PARTICLES]
     return bool(words) and words[0] in getInflection(getLemma(words[0], "VERB")[0], "VBN")
 
 
@@ -177,8 +238,10 @@ def summarize(play, style, rng, tone="neutral"):
     if tone == "blunt" and play.rude and not any(fact.blunt for fact in facts):
         facts = [fact for fact in play.facts if fact in facts or fact.blunt]
     names = NAMINGS[style.naming] or play.roles
-    clauses = [_tensed(_wording(fact, rng, tone), style.tense).replace("{A}", names[0]).replace("{B}", names[1])
-               for fact in facts]
+    clauses = [
+        _tensed(_wording(fact, rng, tone), style.tense).replace("{A}", names[0]).replace("{B}", names[1])
+        for fact in facts
+    ]
     topic = rng.choice(play.topics)
     opening = OPENINGS[style.opening].replace("{topic}", topic)
     return _capital(re.sub(r"\s+", " ", opening + _join(clauses, style.structure)))
@@ -186,7 +249,11 @@ def summarize(play, style, rng, tone="neutral"):
 
 def reference_style(rng):
     """The data set's own style: speaker tags, present tense, plain sentences, all facts or the key ones."""
-    return replace(REFERENCE, structure=rng.choice(("sentences", "sentences", "paired")), detail=rng.choice(("full", "full", "key")))
+    return replace(
+        REFERENCE,
+        structure=rng.choice(("sentences", "sentences", "paired")),
+        detail=rng.choice(("full", "full", "key")),
+    )
 
 
 def references(play, seed, count=3):

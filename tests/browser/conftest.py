@@ -1,4 +1,6 @@
-"""Tests in this folder drive JupyterLab in a browser; they are left out where there is none, and come after all others."""
+"""Tests in this folder drive JupyterLab in a browser; they are left out where there is none, and come after all
+others.
+"""
 
 import importlib.util
 import os
@@ -9,11 +11,21 @@ import pytest
 
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 BROWSER = next(filter(None, map(shutil.which, BROWSERS)), None)
-MISSING = [what for what, found in (("playwright", importlib.util.find_spec("playwright")), ("chromium", BROWSER)) if not found]
+MISSING = [
+    what for what, found in (("playwright", importlib.util.find_spec("playwright")), ("chromium", BROWSER)) if not found
+]
 HERE = Path(__file__).resolve().parent
 # No sandbox, as root in a container has none; the rest keeps the browser from the network and the graphics card.
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update",
-         "--disable-sync", "--enable-blink-features=ComputedAccessibilityInfo"]
+FLAGS = [
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--enable-blink-features=ComputedAccessibilityInfo",
+]
 
 
 def pytest_collection_modifyitems(items):
@@ -25,7 +37,9 @@ def pytest_collection_modifyitems(items):
     for item in here:
         item.add_marker(pytest.mark.browser)
         if MISSING:
-            item.add_marker(pytest.mark.skip(reason=f"{' and '.join(MISSING)} not installed (CONTRIBUTING.md says how)"))
+            item.add_marker(
+                pytest.mark.skip(reason=f"{' and '.join(MISSING)} not installed (CONTRIBUTING.md says how)")
+            )
     items[:] = [item for item in items if item not in here] + here
 
 
@@ -33,6 +47,7 @@ def pytest_collection_modifyitems(items):
 def chromium():
     """The browser, without a window."""
     from playwright.sync_api import sync_playwright
+
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=BROWSER, args=FLAGS)
         yield browser
@@ -43,6 +58,7 @@ def chromium():
 def server(tmp_path_factory):
     """JupyterLab on a copy of the kit."""
     from tests.browser.lab_server import LabServer, copy_kit
+
     place = tmp_path_factory.mktemp("browser")
     server = LabServer(copy_kit(place / "kit"), place / "server")
     yield server
@@ -53,6 +69,7 @@ def server(tmp_path_factory):
 def labs(chromium, server):
     """The labs, each opened in a tab of its own and run once, when a test asks for it."""
     from tests.browser.open_labs import SCREENSHOTS, OpenLabs
+
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
     return OpenLabs(chromium, server, chosen())
 
@@ -65,15 +82,19 @@ def others_go_on(request):
 
 
 def chosen():
-    """The numbered labs and the extra that has widgets of its own; "all" adds the other extras (minutes each); names, commas between, ask for those alone."""
+    """The numbered labs and the extra that has widgets of its own; "all" adds the other extras (minutes each); names,
+    commas between, ask for those alone.
+    """
     asked = os.environ.get("KIT_BROWSER", "")
     numbered = sorted(path.stem for path in (HERE.parents[1] / "labs").glob("[0-9]*.ipynb"))
     extras = sorted(path.stem for path in (HERE.parents[1] / "labs" / "extras").glob("*.ipynb"))
-    order = [*numbered[:2], *extras, *numbered[2:]]      # lab 3 waits for lab 2, the extras need not
+    order = [*numbered[:2], *extras, *numbered[2:]]  # lab 3 waits for lab 2, the extras need not
     if asked in ("", "all"):
         return [name for name in order if asked or name in (*numbered, "human_feedback")]
     if unknown := set(asked.split(",")).difference(order):
-        raise pytest.UsageError(f"KIT_BROWSER: no lab is called {', '.join(sorted(unknown))}; choose all, or from {', '.join(order)}")
+        raise pytest.UsageError(
+            f"KIT_BROWSER: no lab is called {', '.join(sorted(unknown))}; choose all, or from {', '.join(order)}"
+        )
     return [name for name in order if name in asked.split(",")]
 
 

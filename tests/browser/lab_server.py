@@ -20,7 +20,13 @@ sys.exit(kit.perform(options))
 
 def copy_kit(folder: Path) -> Path:
     """The kit as a learner has it: with the runs that were kept, without what only building and testing need."""
-    shutil.copytree(KIT, folder, ignore=shutil.ignore_patterns(".git", ".venv", "build", "tests", "*.egg-info", "__pycache__", ".*_cache", ".ipynb_checkpoints"))
+    shutil.copytree(
+        KIT,
+        folder,
+        ignore=shutil.ignore_patterns(
+            ".git", ".venv", "build", "tests", "*.egg-info", "__pycache__", ".*_cache", ".ipynb_checkpoints"
+        ),
+    )
     return folder
 
 
@@ -35,13 +41,25 @@ class LabServer:
         runtime, config = place / "runtime", place / "config"
         config.mkdir(parents=True)
         # What a test needs and a learner does not: no window of its own, another port than an open JupyterLab's.
-        (config / "jupyter_server_config.json").write_text(json.dumps({"ServerApp": {"open_browser": False, "port": 0}}), encoding="utf-8")
-        environment = os.environ | {"JUPYTER_CONFIG_DIR": str(config), "JUPYTER_RUNTIME_DIR": str(runtime), "JUPYTERLAB_SETTINGS_DIR": str(place / "settings"),
-                                    "JUPYTERLAB_WORKSPACES_DIR": str(place / "workspaces"), "PYTHONPATH": str(kit), "LAB_PROFILE": "pocket"}
-        environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // 2)))      # two labs compute at once (open_labs.py)
+        (config / "jupyter_server_config.json").write_text(
+            json.dumps({"ServerApp": {"open_browser": False, "port": 0}}), encoding="utf-8"
+        )
+        environment = os.environ | {
+            "JUPYTER_CONFIG_DIR": str(config),
+            "JUPYTER_RUNTIME_DIR": str(runtime),
+            "JUPYTERLAB_SETTINGS_DIR": str(place / "settings"),
+            "JUPYTERLAB_WORKSPACES_DIR": str(place / "workspaces"),
+            "PYTHONPATH": str(kit),
+            "LAB_PROFILE": "pocket",
+        }
+        environment.setdefault(
+            "OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // 2))
+        )  # two labs compute at once (open_labs.py)
         self.kit, self.log = kit, place / "log.txt"
         with self.log.open("w", encoding="utf-8") as log:
-            self.process = subprocess.Popen([sys.executable, "-c", OPEN], cwd=kit, env=environment, stdout=log, stderr=subprocess.STDOUT)
+            self.process = subprocess.Popen(
+                [sys.executable, "-c", OPEN], cwd=kit, env=environment, stdout=log, stderr=subprocess.STDOUT
+            )
         self.facts = self._wait(runtime, patience)
         self.address = f"{self.facts['url']}lab/tree/{{}}?token={self.facts['token']}"
 
@@ -53,12 +71,14 @@ class LabServer:
                 try:
                     return json.loads(file.read_text(encoding="utf-8"))
                 except ValueError:
-                    pass    # it is being written
+                    pass  # it is being written
             if self.process.poll() is not None:
                 break
             time.sleep(0.2)
         self.stop()
-        raise RuntimeError(f"JupyterLab did not start; the end of its log:\n{self.log.read_text(encoding='utf-8')[-3000:]}")
+        raise RuntimeError(
+            f"JupyterLab did not start; the end of its log:\n{self.log.read_text(encoding='utf-8')[-3000:]}"
+        )
 
     def stop(self):
         """Ends the server together with its kernels."""

@@ -19,7 +19,11 @@ class NotebookPage:
         self.page, self.server, self.path, self.file, self.faults = page, server, path, server.kit / path, []
         page.on("pageerror", lambda error: self.faults.append(str(error)))
         page.set_default_timeout(120_000)
-        sources = [cell["source"] for cell in json.loads(self.file.read_text(encoding="utf-8"))["cells"] if cell["cell_type"] == "code"]
+        sources = [
+            cell["source"]
+            for cell in json.loads(self.file.read_text(encoding="utf-8"))["cells"]
+            if cell["cell_type"] == "code"
+        ]
         self.sources = ["".join(source) for source in sources]
 
     def load(self):
@@ -31,10 +35,16 @@ class NotebookPage:
         self.page.keyboard.press("Escape")
 
     def connected(self) -> bool:
-        """Whether this notebook has a kernel that is ready and listens to the page; the page itself shows an idle one too early."""
-        answer = self.page.request.get(f"{self.server.facts['url']}api/sessions", headers={"Authorization": f"token {self.server.facts['token']}"})
+        """Whether this notebook has a kernel that is ready and listens to the page; the page itself shows an idle one
+        too early.
+        """
+        answer = self.page.request.get(
+            f"{self.server.facts['url']}api/sessions", headers={"Authorization": f"token {self.server.facts['token']}"}
+        )
         kernels = [session["kernel"] for session in answer.json() if session["path"] == self.path]
-        return self.status() == "idle" and any(kernel["connections"] and kernel["execution_state"] == "idle" for kernel in kernels)
+        return self.status() == "idle" and any(
+            kernel["connections"] and kernel["execution_state"] == "idle" for kernel in kernels
+        )
 
     def wait(self, condition, seconds: float, what: str, pause: float = 0.2):
         """What the condition gives as soon as it is true.
@@ -104,7 +114,9 @@ class NotebookPage:
     def theme(self, name: str):
         """Light or Dark, by the menu."""
         self.menu("Settings", "Theme", f"JupyterLab {name}")
-        self.page.wait_for_selector(f"body[data-jp-theme-light='{'true' if name == 'Light' else 'false'}']", state="attached")
+        self.page.wait_for_selector(
+            f"body[data-jp-theme-light='{'true' if name == 'Light' else 'false'}']", state="attached"
+        )
         self.page.wait_for_timeout(300)
 
     def width(self, pixels: int):

@@ -5,11 +5,14 @@ from pathlib import Path
 from tests.browser.notebook_page import NotebookPage
 
 SCREENSHOTS = Path(__file__).resolve().parents[2] / "build" / "screenshots"
-PATIENCE = 3000     # seconds for a whole lab; generous, since other programs may share the processor
-AT_ONCE = 2         # labs that compute at the same time, with half of the cores each
-RESTARTED = "01_dialogue_summarization"      # the lab whose kernel is restarted in the middle of its run
-# Labs that train the same model: where none is kept, the second would write into the folder of the first while it trains.
-AFTER = dict.fromkeys(("03_ppo_detoxification", "distillation", "pruning", "quantization"), "02_full_vs_lora_finetuning")
+PATIENCE = 3000  # seconds for a whole lab; generous, since other programs may share the processor
+AT_ONCE = 2  # labs that compute at the same time, with half of the cores each
+RESTARTED = "01_dialogue_summarization"  # the lab whose kernel is restarted in the middle of its run
+# Labs that train the same model: where none is kept, the second would write into the folder of the first while it
+# trains.
+AFTER = dict.fromkeys(
+    ("03_ppo_detoxification", "distillation", "pruning", "quantization"), "02_full_vs_lora_finetuning"
+)
 
 
 class OpenLabs:
@@ -20,8 +23,17 @@ class OpenLabs:
     """
 
     def __init__(self, browser, server, order):
-        self.browser, self.server, self.waiting, self.opened, self.finished, self.restart = browser, server, list(order), {}, set(), {}
-        self.paths = {path.stem: path.relative_to(server.kit).as_posix() for path in Path(server.kit, "labs").glob("**/*.ipynb")}
+        self.browser, self.server, self.waiting, self.opened, self.finished, self.restart = (
+            browser,
+            server,
+            list(order),
+            {},
+            set(),
+            {},
+        )
+        self.paths = {
+            path.stem: path.relative_to(server.kit).as_posix() for path in Path(server.kit, "labs").glob("**/*.ipynb")
+        }
 
     def tab(self, name: str) -> NotebookPage:
         """A notebook in a new window, opened and not run."""
@@ -46,7 +58,9 @@ class OpenLabs:
         """Notes which labs have finished, and starts others in their places."""
         self.finished |= {name for name, notebook in self.opened.items() if name != RESTARTED and notebook.is_done()}
         for name in list(self.waiting):
-            if len(self.opened.keys() - self.finished) < AT_ONCE and (AFTER.get(name) in self.finished | {None} or AFTER[name] not in self.paths):
+            if len(self.opened.keys() - self.finished) < AT_ONCE and (
+                AFTER.get(name) in self.finished | {None} or AFTER[name] not in self.paths
+            ):
                 self._start(name)
 
     def _start(self, name):

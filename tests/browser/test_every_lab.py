@@ -1,4 +1,6 @@
-"""Every lab in JupyterLab: runs from its first to its last cell, looks right at two widths in two themes, and needs no mouse."""
+"""Every lab in JupyterLab: runs from its first to its last cell, looks right at two widths in two themes, and needs no
+mouse.
+"""
 
 import pytest
 
@@ -8,7 +10,8 @@ CONTROLS = "input, select, textarea, button, .noUi-handle"
 # What of an output reaches beyond its edges, where it would be cut off or need scrolling.
 BEYOND = """output => { const edge = output.getBoundingClientRect();
     return Array.from(output.querySelectorAll('img, table, p, input, select, textarea, button, .slider'))
-        .filter(part => part.offsetParent && (part.getBoundingClientRect().right > edge.right + 1 || part.getBoundingClientRect().left < edge.left - 1))
+        .filter(part => { const box = part.getBoundingClientRect();
+            return part.offsetParent && (box.right > edge.right + 1 || box.left < edge.left - 1); })
         .map(part => part.outerHTML.slice(0, 200)); }"""
 NAME = "control => control.computedName || ''"
 
@@ -53,16 +56,20 @@ def test_figures_and_widgets_fit_into_the_window(lab, theme):
             output = shown.nth(number)
             output.scroll_into_view_if_needed()
             if not output.locator("img, .noUi-handle, input, select, button").count():
-                continue    # a progress bar that is gone
+                continue  # a progress bar that is gone
             assert output.evaluate(BEYOND) == [], f"output {number} at {width} pixels"
-            output.screenshot(animations="disabled", path=SCREENSHOTS / f"{lab.file.stem}-{width}-{theme.lower()}-{number:02}.png")
+            output.screenshot(
+                animations="disabled", path=SCREENSHOTS / f"{lab.file.stem}-{width}-{theme.lower()}-{number:02}.png"
+            )
             pictures += 1
     assert pictures
 
 
 def test_every_picture_has_loaded(lab):
     pictures = lab.page.locator(".jp-NotebookPanel .jp-OutputArea img")
-    assert pictures.count() and all(pictures.evaluate_all("all => all.map(img => img.complete && img.naturalWidth > 0)"))
+    assert pictures.count() and all(
+        pictures.evaluate_all("all => all.map(img => img.complete && img.naturalWidth > 0)")
+    )
 
 
 def test_every_control_has_a_name(lab):
@@ -71,11 +78,14 @@ def test_every_control_has_a_name(lab):
     for control in controls.all():
         control.scroll_into_view_if_needed()
         named = control
-        if "noUi-handle" in (control.get_attribute("class") or ""):      # ipywidgets gives it none: the field beside it has one
+        if "noUi-handle" in (
+            control.get_attribute("class") or ""
+        ):  # ipywidgets gives it none: the field beside it has one
             named = control.locator("xpath=ancestor::*[contains(@class, 'widget-hbox')][1]").locator("input")
             assert float(named.input_value()) == pytest.approx(float(control.get_attribute("aria-valuetext")))
         html = named.evaluate("control => control.outerHTML")
-        # What was far away comes into the accessibility tree with the first frame that is drawn after scrolling, not at once.
+        # What was far away comes into the accessibility tree with the first frame that is drawn after scrolling, not at
+        # once.
         lab.wait(lambda named=named: named.evaluate(NAME).strip(), 10, f"the name of {html}", pause=0.05)
 
 
@@ -87,7 +97,9 @@ def test_every_control_is_reached_by_keyboard(lab):
             continue
         usable[0].focus()
         for place, control in enumerate(usable):
-            assert control.evaluate("control => control === document.activeElement"), f"{place} Tab presses do not lead to {control}"
+            assert control.evaluate("control => control === document.activeElement"), (
+                f"{place} Tab presses do not lead to {control}"
+            )
             lab.page.keyboard.press("Tab")
 
 
@@ -100,6 +112,11 @@ def test_a_profile_is_chosen_and_what_runs_next_obeys(lab):
         dropdown.select_option(profile)
         settings.locator(".jp-Editor").click()
         lab.page.keyboard.press("Shift+Enter")
-        lab.wait(lambda profile=profile: any(row.split() == ["profile", profile] for row in settings.locator("tr").all_inner_texts()), 60,
-                 f"the settings of {profile}")
+        lab.wait(
+            lambda profile=profile: any(
+                row.split() == ["profile", profile] for row in settings.locator("tr").all_inner_texts()
+            ),
+            60,
+            f"the settings of {profile}",
+        )
     assert lab.status() in ("idle", "busy")

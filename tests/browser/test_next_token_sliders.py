@@ -1,4 +1,6 @@
-"""Lab 1's sliders over the next token's distribution: each at both ends, by keyboard, by typing, and faster than the kernel."""
+"""Lab 1's sliders over the next token's distribution: each at both ends, by keyboard, by typing, and faster than the
+kernel.
+"""
 
 import base64
 import re
@@ -7,7 +9,10 @@ import pytest
 
 MOVES = 20
 # Counts how often an element's text changes from now on.
-COUNT = "words => { words.changes = 0; new MutationObserver(() => words.changes++).observe(words, {childList: true, characterData: true, subtree: true}); }"
+COUNT = (
+    "words => { words.changes = 0; new MutationObserver(() => words.changes++).observe(words, {childList: "
+    "true, characterData: true, subtree: true}); }"
+)
 
 
 @pytest.fixture(scope="module")
@@ -27,19 +32,28 @@ class Explorer:
         return self.output.get_by_role("spinbutton", name=name)
 
     def handle(self, name):
-        return self.output.locator(".widget-hbox").filter(has=self.page.get_by_role("spinbutton", name=name)).locator(".noUi-handle")
+        return (
+            self.output.locator(".widget-hbox")
+            .filter(has=self.page.get_by_role("spinbutton", name=name))
+            .locator(".noUi-handle")
+        )
 
     def words(self):
         return self.output.locator(".widget-html-content").inner_text()
 
     def picture(self):
-        source = """async picture => { await picture.decode(); const bytes = new Uint8Array(await (await fetch(picture.src)).arrayBuffer());
+        source = """async picture => { await picture.decode();
+            const bytes = new Uint8Array(await (await fetch(picture.src)).arrayBuffer());
                     return btoa(Array.from(bytes, byte => String.fromCharCode(byte)).join('')); }"""
         return base64.b64decode(self.output.locator("img").evaluate(source))
 
     def settled(self, expected):
         """The sentence, once it has this in it and the kernel has nothing left to do."""
-        self.notebook.wait(lambda: expected in self.words() and self.notebook.status() == "idle", 120, f"{expected!r} in {self.words()!r}")
+        self.notebook.wait(
+            lambda: expected in self.words() and self.notebook.status() == "idle",
+            120,
+            f"{expected!r} in {self.words()!r}",
+        )
         return self.words()
 
     def press(self, name, key, expected):
@@ -65,7 +79,9 @@ def test_temperature_at_both_ends_sharpens_and_flattens(explorer):
     hot, hot_picture = explorer.press("temperature", "End", "temperature 2,"), explorer.picture()
     usual = explorer.type("temperature", 1, "temperature 1,")
     assert drawable(cold)[2] > drawable(usual)[2] > drawable(hot)[2]
-    assert cold_picture[:4] == hot_picture[:4] == b"\x89PNG" and len({cold_picture, hot_picture, explorer.picture()}) == 3
+    assert (
+        cold_picture[:4] == hot_picture[:4] == b"\x89PNG" and len({cold_picture, hot_picture, explorer.picture()}) == 3
+    )
 
 
 def test_top_k_at_both_ends_and_one_cuts_to_so_many_tokens(explorer):
@@ -84,7 +100,10 @@ def test_top_p_at_both_ends_cuts_the_tail(explorer):
 
 
 def test_a_number_beyond_the_slider_stops_at_its_end(explorer):
-    assert "temperature 2," in explorer.type("temperature", 99, "temperature 2,") and explorer.field("temperature").input_value() == "2"
+    assert (
+        "temperature 2," in explorer.type("temperature", 99, "temperature 2,")
+        and explorer.field("temperature").input_value() == "2"
+    )
     assert explorer.handle("temperature").get_attribute("aria-valuetext") == "2"
 
 
@@ -100,4 +119,6 @@ def test_twenty_quick_moves_end_at_the_last_value_and_pile_nothing_up(explorer):
     assert 1 <= explorer.output.locator(".widget-html-content").evaluate("words => words.changes") <= MOVES
     assert explorer.cell.locator(".jp-OutputArea-child").count() == 1 and explorer.output.locator("img").count() == 1
     explorer.press("temperature", "End", "temperature 2,")
-    assert explorer.type("temperature", 1.05, "temperature 1.05,") == quick and explorer.picture() == quick_picture, "as when moved slowly"
+    assert explorer.type("temperature", 1.05, "temperature 1.05,") == quick and explorer.picture() == quick_picture, (
+        "as when moved slowly"
+    )

@@ -6,10 +6,21 @@ import pytest
 
 # Counts how often Generate has finished: it is disabled while it works.
 COUNT = """button => { button.runs = 0; let was = button.disabled;
-            new MutationObserver(() => { if (was && !button.disabled) button.runs++; was = button.disabled; }).observe(button, {attributes: true}); }"""
-HARM = """#Person1#: <script>window.hacked = 1</script> said "hello" & 'bye' 😀🎉 <img src=x onerror="window.hacked = 1">
+            new MutationObserver(() => { if (was && !button.disabled) button.runs++; was = button.disabled; })
+                .observe(button, {attributes: true}); }"""
+HARM = """\
+#Person1#: <script>window.hacked = 1</script> said "hello" & 'bye' 😀🎉 <img src=x onerror="window.hacked = 1">
 #Person2#: <b>bold</b> </textarea><svg onload="window.hacked = 1"> I'll bring the umbrella tomorrow."""
-QUIET = {"samples": 0, "beams": 1, "new tokens": 8, "examples": 1, "top-k": 0, "top-p": 1, "temperature": 0.7, "seed": 0}
+QUIET = {
+    "samples": 0,
+    "beams": 1,
+    "new tokens": 8,
+    "examples": 1,
+    "top-k": 0,
+    "top-p": 1,
+    "temperature": 0.7,
+    "seed": 0,
+}
 
 
 class Playground:
@@ -36,11 +47,17 @@ class Playground:
 
     def end(self, name, key):
         """Moves a slider to its end; gives the number that its field then shows."""
-        handle = self.output.locator(".widget-hbox").filter(has=self.page.get_by_role("spinbutton", name=name)).locator(".noUi-handle")
+        handle = (
+            self.output.locator(".widget-hbox")
+            .filter(has=self.page.get_by_role("spinbutton", name=name))
+            .locator(".noUi-handle")
+        )
         handle.focus()
         self.page.keyboard.press(key)
         end = float(handle.get_attribute({"Home": "aria-valuemin", "End": "aria-valuemax"}[key]))
-        self.notebook.wait(lambda: abs(float(self.field(name).input_value()) - end) < 0.06, 60, f"{name} to be {end}")     # aria has one decimal
+        self.notebook.wait(
+            lambda: abs(float(self.field(name).input_value()) - end) < 0.06, 60, f"{name} to be {end}"
+        )  # aria has one decimal
         return float(self.field(name).input_value())
 
     def generate(self):
@@ -53,7 +70,9 @@ class Playground:
 
     def note(self):
         """(tokens in the prompt, examples that fit, examples asked for)."""
-        return tuple(map(int, re.search(r"(\d+) tokens in the prompt, (\d+) of (\d+) examples fit", self.result()).groups()))
+        return tuple(
+            map(int, re.search(r"(\d+) tokens in the prompt, (\d+) of (\d+) examples fit", self.result()).groups())
+        )
 
     def result(self):
         return self.output.locator(".widget-html-content").inner_text()
@@ -101,7 +120,11 @@ def test_samples_and_beams_from_least_to_most_are_the_columns(playground):
     assert (playground.end("samples", "Home"), playground.end("beams", "Home")) == (0, 1)
     assert list(playground.generate()) == ["greedy"]
     assert (playground.end("samples", "End"), playground.end("beams", "End")) == (5, 8)
-    assert list(playground.generate()) == ["greedy", "beam search, 8 beams", *(f"sample {number}" for number in range(1, 6))]
+    assert list(playground.generate()) == [
+        "greedy",
+        "beam search, 8 beams",
+        *(f"sample {number}" for number in range(1, 6)),
+    ]
 
 
 def test_new_tokens_from_one_to_all_lengthen_the_completion(playground):
@@ -128,12 +151,14 @@ def test_a_narrow_choice_makes_samples_greedy_and_a_wide_one_does_not(playground
     if narrow:
         playground.end(name, narrow)
     else:
-        playground.set(**{name: 1})     # 0, the slider's end, is off
+        playground.set(**{name: 1})  # 0, the slider's end, is off
     completions = playground.generate()
     assert set(completions.values()) == {completions["greedy"]}
     widest = playground.end(name, wide)
     again = playground.samples()
-    assert len(set(again)) > 1 and (again == wild) == (widest == 1), "top-p 1 cuts nothing, 50 tokens are fewer than all"
+    assert len(set(again)) > 1 and (again == wild) == (widest == 1), (
+        "top-p 1 cuts nothing, 50 tokens are fewer than all"
+    )
     if name == "top-k":
         assert playground.end(name, "Home") == 0 and playground.samples() == wild
 
@@ -152,14 +177,24 @@ def test_code_quotes_and_emoji_are_only_text(playground):
     playground.dialogue.fill(HARM)
     playground.set(samples=2, **{"new tokens": 60})
     completions = playground.generate()
-    assert list(completions) == ["greedy", "sample 1", "sample 2"] and all(completions.values()) and playground.note()[0] > 60
+    assert (
+        list(completions) == ["greedy", "sample 1", "sample 2"]
+        and all(completions.values())
+        and playground.note()[0] > 60
+    )
     assert playground.dialogue.input_value() == HARM
     assert playground.page.evaluate("() => window.hacked") is None
     assert playground.output.locator("script, svg, img, td b").count() == 0
 
 
-@pytest.mark.parametrize(("dialogue", "message"), [("umbrella tomorrow " * 5000, "the dialogue alone takes"), ("", "is empty; a prompt needs a dialogue"),
-                                                   ('<script>window.hacked = 1</script> "' * 2500, "the dialogue alone takes")])
+@pytest.mark.parametrize(
+    ("dialogue", "message"),
+    [
+        ("umbrella tomorrow " * 5000, "the dialogue alone takes"),
+        ("", "is empty; a prompt needs a dialogue"),
+        ('<script>window.hacked = 1</script> "' * 2500, "the dialogue alone takes"),
+    ],
+)
 def test_what_cannot_be_a_prompt_is_a_clear_message_and_the_page_goes_on(playground, dialogue, message):
     playground.dialogue.fill(dialogue)
     assert playground.generate() == {} and message in playground.result() and len(playground.result()) < 400

@@ -1,4 +1,6 @@
-"""The ranking widget of the extra on human feedback: a name, clicks from best to worst, undo, and going on after a new start."""
+"""The ranking widget of the extra on human feedback: a name, clicks from best to worst, undo, and going on after a new
+start.
+"""
 
 import pytest
 
@@ -32,7 +34,10 @@ def choices(output):
 
 def test_ranking_one_item_with_undo_is_kept(notebook, output):
     sign_in(notebook, output, NAME)
-    assert status(output).startswith(f"0 of 20 ranked by {NAME}.") and notebook.page.evaluate("() => window.hacked") is None
+    assert (
+        status(output).startswith(f"0 of 20 ranked by {NAME}.")
+        and notebook.page.evaluate("() => window.hacked") is None
+    )
     undo, count = output.get_by_role("button", name="Undo"), choices(output).count()
     assert count > 1 and undo.is_disabled()
     first = output.locator("pre").inner_text()
@@ -47,7 +52,9 @@ def test_ranking_one_item_with_undo_is_kept(notebook, output):
         if "1 of 20" in status(output):
             break
         choices(output).last.click()
-        notebook.wait(lambda left=left: choices(output).count() == left - 1 or "1 of 20" in status(output), 60, "the next place")
+        notebook.wait(
+            lambda left=left: choices(output).count() == left - 1 or "1 of 20" in status(output), 60, "the next place"
+        )
     notebook.wait(lambda: status(output).startswith(f"1 of 20 ranked by {NAME}."), 60, "the ranking to be kept")
     assert output.locator("pre").inner_text() != first, "the next item"
 
@@ -62,7 +69,11 @@ def test_another_person_begins_at_the_first_and_the_same_goes_on(notebook, outpu
 def test_a_name_of_nothing_is_a_clear_message(notebook, output):
     sign_in(notebook, output, "   ")
     notebook.wait(lambda: "name" in status(output) and "ranked by" not in status(output), 60, "a message")
-    assert len(status(output)) < 300 and choices(output).count() == 0 and output.get_by_role("button", name="Undo").is_disabled()
+    assert (
+        len(status(output)) < 300
+        and choices(output).count() == 0
+        and output.get_by_role("button", name="Undo").is_disabled()
+    )
 
 
 def test_the_lab_counts_what_people_ranked(notebook, output):

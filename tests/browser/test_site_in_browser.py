@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from tests.site_cases import ATTACKED, WORD
+from tests.cli.site_cases import ATTACKED, WORD
 
 
 @pytest.fixture
@@ -63,7 +63,10 @@ def test_even_a_script_that_got_into_a_page_does_not_run(browser_page, built_sit
     folder = tmp_path / "site"
     shutil.copytree(built_site.folder, folder)
     page = folder / "docs" / "glossary.html"
-    attack = '<script>document.title = "hit"</script><img src="https://example.org/x.png" onerror="document.title = \'hit\'">'
+    attack = (
+        '<script>document.title = "hit"</script><img src="https://example.org/x.png" '
+        "onerror=\"document.title = 'hit'\">"
+    )
     page.write_text(page.read_text(encoding="utf-8").replace("<article", f"{attack}<article", 1), encoding="utf-8")
     browser_page.goto(page.as_uri())
     browser_page.wait_for_load_state("networkidle")

@@ -1,4 +1,6 @@
-"""What outlives a kernel: a restart in the middle of a run, and a saved notebook opened again with and without its kernel. Comes last."""
+"""What outlives a kernel: a restart in the middle of a run, and a saved notebook opened again with and without its
+kernel. Comes last.
+"""
 
 import pytest
 
@@ -46,9 +48,15 @@ def test_without_its_kernel_every_widget_still_shows_what_it_showed(again, labs)
     again.wait(lambda: again.page.get_by_text("No Kernel").count(), 60, "the kernel to be gone")
     again.page.reload()
     again.page.wait_for_selector(".jp-NotebookPanel .jp-CodeCell")
-    explorer, playground = widget(again, "next_token_explorer(model, tokenizer"), widget(again, "playground(model, tokenizer")
+    explorer, playground = (
+        widget(again, "next_token_explorer(model, tokenizer"),
+        widget(again, "playground(model, tokenizer"),
+    )
     again.wait(lambda: explorer.locator("img").count(), 120, "the saved picture")
-    assert explorer.get_by_role("spinbutton", name="temperature").input_value() == "1.7" and "temperature 1.7," in explorer.inner_text()
+    assert (
+        explorer.get_by_role("spinbutton", name="temperature").input_value() == "1.7"
+        and "temperature 1.7," in explorer.inner_text()
+    )
     again.page.wait_for_timeout(2000)
     assert again.page.get_by_text("Loading widget").count() == 0
     assert "tokens in the prompt" in playground.inner_text() and playground.locator("td").count()

@@ -1,4 +1,6 @@
-"""Tests in this folder fetch FLAN-T5-small and DialogSum from the model hub; they run where KIT_HUB_TESTS=1 asks for it."""
+"""Tests in this folder fetch FLAN-T5-small and DialogSum from the model hub; they run where KIT_HUB_TESTS=1 asks for
+it.
+"""
 
 import os
 from pathlib import Path

@@ -17,10 +17,18 @@ from helpers.training.methods import lora
 from helpers.training.trainer import train
 
 # The model's page in the documentation of transformers; 20 decoder positions, the start token among them.
-RECIPE = ("A step by step recipe to make bolognese pasta:", "Pour a cup of bolognese into a large bowl and add the pasta")
+RECIPE = (
+    "A step by step recipe to make bolognese pasta:",
+    "Pour a cup of bolognese into a large bowl and add the pasta",
+)
 PARAMETERS = 76_961_152
-DIALOGUES = {"train": 12_460, "validation": 500, "test": 500}     # Chen et al. 2021, table 1; three references for each of the test
-# ROUGE-1, best of three references. FLAN-T5-base reaches 0.23 against one of them without an example, the fine-tuned small model 0.37 (both published).
+DIALOGUES = {
+    "train": 12_460,
+    "validation": 500,
+    "test": 500,
+}  # Chen et al. 2021, table 1; three references for each of the test
+# ROUGE-1, best of three references. FLAN-T5-base reaches 0.23 against one of them without an example, the fine-tuned
+# small model 0.37 (both published).
 ZERO_SHOT, FINE_TUNED = (0.15, 0.40), (0.25, 0.60)
 STEPS = 100
 
@@ -45,7 +53,7 @@ def data(settings):
 @pytest.fixture(scope="module")
 def zero_shot(loaded, data, settings):
     tokenizer, model = loaded
-    return run_condition("zero-shot", model, tokenizer, settings, list(data["test"])[:settings.test_rows])
+    return run_condition("zero-shot", model, tokenizer, settings, list(data["test"])[: settings.test_rows])
 
 
 def test_the_model_is_whole_and_says_what_its_documentation_says(loaded):
@@ -67,10 +75,16 @@ def test_zero_shot_rouge_is_where_others_found_it(zero_shot):
 
 def test_lora_teaches_it_the_summaries(loaded, data, settings, zero_shot, tmp_path):
     tokenizer, model = loaded
-    pairs, validation = (encode_pairs(*summary_pairs(list(data[split])[:rows]), tokenizer, settings.max_prompt_tokens, settings.max_new_tokens)
-                         for split, rows in (("train", STEPS * settings.batch_size), ("validation", 50)))
-    run = train(model, tokenizer, pairs, validation, lora(learning_rate=1e-3), settings, tmp_path, steps=STEPS, evaluations=2)
-    trained = run_condition("lora", run.model, tokenizer, settings, list(data["test"])[:settings.test_rows])
+    pairs, validation = (
+        encode_pairs(
+            *summary_pairs(list(data[split])[:rows]), tokenizer, settings.max_prompt_tokens, settings.max_new_tokens
+        )
+        for split, rows in (("train", STEPS * settings.batch_size), ("validation", 50))
+    )
+    run = train(
+        model, tokenizer, pairs, validation, lora(learning_rate=1e-3), settings, tmp_path, steps=STEPS, evaluations=2
+    )
+    trained = run_condition("lora", run.model, tokenizer, settings, list(data["test"])[: settings.test_rows])
     found = mean_interval(trained.per_dialogue("rouge1"))
     gain = paired_difference(trained.per_dialogue("rouge1"), zero_shot.per_dialogue("rouge1"))
     assert gain.low > 0, f"ROUGE-1 LoRA − zero-shot: {gain}"

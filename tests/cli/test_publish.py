@@ -1,0 +1,197 @@
+"""Publishing: one address, written into every lab's badge and set-up cell, and nothing else changed; bad addresses
+refused.
+"""
+
+import json
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from types import ModuleType
+
+import nbformat
+import pytest
+
+from cli.pages import write_page
+from cli.publish import (
+    UNPUBLISHED_BADGE,
+    Address,
+    PublishError,
+    badge,
+    find_set_up,
+    publish,
+    read_address,
+    set_up_cell,
+    write_address,
+)
+from cli.student import find_notebooks
+
+ROOT = Path(__file__).resolve().parents[2]
+LABS = find_notebooks(ROOT)
+PUBLISHED = Address("learner/kit-2", "v1.2.3")
+in_every_lab = pytest.mark.parametrize("lab", LABS, ids=lambda path: path.stem)
+
+
+@pytest.fixture
+def copy(tmp_path):
+    """Labs and table of the kit, to be published."""
+    for path in [*LABS, ROOT / "pyproject.toml"]:
+        target = tmp_path / "kit" / path.relative_to(ROOT)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, target)
+    return tmp_path / "kit"
+
+
+def set_up_of(path):
+    notebook = nbformat.read(path, as_version=4)
+    return notebook.cells[find_set_up(notebook)].source
+
+
+@in_every_lab
+def test_badge_and_set_up_cell_are_those_of_the_one_address(lab):
+    address, notebook = read_address(ROOT), nbformat.read(lab, as_version=4)
+    remedy = "run python kit.py publish: it writes both anew"
+    assert badge(address, lab.relative_to(ROOT).as_posix()) in notebook.cells[0].source.splitlines(), remedy
+    assert notebook.cells[find_set_up(notebook)].source == set_up_cell(address), remedy
+
+
+def test_the_set_up_cell_is_short_and_the_same_in_every_lab():
+    assert len({set_up_of(lab) for lab in LABS}) == 1
+    lines = set_up_cell(PUBLISHED).splitlines()
+    assert len(lines) <= 25 and max(map(len, lines)) <= 140
+
+
+def test_publishing_rewrites_every_lab_and_nothing_else_in_it(copy, capsys):
+    before = {path: json.loads(path.read_text(encoding="utf-8")) for path in find_notebooks(copy)}
+    assert publish(copy, list(before), *PUBLISHED) == 0
+    shown = capsys.readouterr().out
+    assert read_address(copy) == PUBLISHED and "git tag v1.2.3" in shown and all(path.name in shown for path in before)
+    for path, old in before.items():
+        new = json.loads(path.read_text(encoding="utf-8"))
+        changed = [
+            index for index, pair in enumerate(zip(old["cells"], new["cells"], strict=True)) if pair[0] != pair[1]
+        ]
+        assert changed == [0, find_set_up(nbformat.read(path, as_version=4))] and list(new) == list(old)
+        link = f"https://colab.research.google.com/github/learner/kit-2/blob/v1.2.3/{path.relative_to(copy).as_posix()}"
+        assert f"[▶ Open in Colab]({link})\n" in new["cells"][0]["source"], "the badge leads to this lab"
+        assert set_up_of(path).startswith('REPOSITORY, TAG = "learner/kit-2", "v1.2.3"')
+    assert publish(copy, list(before), None, None) == 0 and "nothing rewritten" in capsys.readouterr().out
+    assert publish(copy, list(before), "", read_address(ROOT).tag) == 0
+    if not read_address(ROOT).repository:
+        assert [path.read_bytes() for path in before] == [
+            (ROOT / path.relative_to(copy)).read_bytes() for path in before
+        ]
+
+
+def test_the_rest_of_the_table_stays(copy):
+    before = tomllib.loads((copy / "pyproject.toml").read_text(encoding="utf-8"))
+    write_address(copy, PUBLISHED)
+    after = tomllib.loads((copy / "pyproject.toml").read_text(encoding="utf-8"))
+    assert before["tool"].pop("kit") != after["tool"].pop("kit") == PUBLISHED._asdict()
+    assert before == after
+
+
+@pytest.mark.parametrize(
+    "repository, tag",
+    [
+        ("kit", "v1"),
+        ("a/b/c", "v1"),
+        ("-a/b", "v1"),
+        ("a/..", "v1"),
+        ('a/b"; import os', "v1"),
+        ("https://github.com/a/b", "v1"),
+        ("a/b\n", "v1"),
+        ("a/b", "--upload-pack=x"),
+        ("a/b", "v1/x"),
+        ("a/b", "v 1"),
+        ("a/b", "v1\n"),
+    ],
+)
+def test_what_is_no_address_is_refused_and_nothing_written(copy, repository, tag, capsys):
+    before = [path.read_bytes() for path in find_notebooks(copy)]
+    assert publish(copy, find_notebooks(copy), repository, tag) == 2
+    assert "kit.py publish: " in capsys.readouterr().err and read_address(copy) == read_address(ROOT)
+    assert [path.read_bytes() for path in find_notebooks(copy)] == before
+
+
+@pytest.mark.parametrize(
+    "table", ["", '[tool.kit]\nrepository = ""\n', '[tool.kit]\nrepository = ""\ntag = "v1"\nbranch = "main"\n']
+)
+def test_a_table_that_lacks_something_is_named(tmp_path, table):
+    (tmp_path / "pyproject.toml").write_text(table, encoding="utf-8")
+    with pytest.raises(PublishError, match=r"\[tool.kit\] must have repository and tag"):
+        read_address(tmp_path)
+
+
+def test_a_lab_without_badge_or_set_up_is_named(copy, capsys):
+    notebook = nbformat.read(copy / LABS[0].relative_to(ROOT), as_version=4)
+    notebook.cells[0].source = "# A lab"
+    nbformat.write(notebook, copy / "labs" / "04_new.ipynb")
+    assert publish(copy, find_notebooks(copy), *PUBLISHED) == 2
+    assert "labs/04_new.ipynb: needs a line" in capsys.readouterr().err
+
+
+def test_no_picture_is_fetched_when_a_published_lab_is_shown(copy, tmp_path):
+    publish(copy, find_notebooks(copy), *PUBLISHED)
+    for path in find_notebooks(copy):
+        notebook = nbformat.read(path, as_version=4)
+        notebook.cells = notebook.cells[:1]
+        write_page(notebook, tmp_path / "page.html", path.parent)
+        page = (tmp_path / "page.html").read_text(encoding="utf-8")
+        assert (
+            f'href="https://colab.research.google.com/github/learner/kit-2/blob/v1.2.3/{path.relative_to(copy).as_posix()}"'
+            in page
+        )
+        assert "<img" not in page and 'src="http' not in page
+
+
+@pytest.fixture
+def in_colab(monkeypatch, tmp_path):
+    """This process as a Colab kernel in an empty folder."""
+    monkeypatch.setitem(sys.modules, "google.colab", ModuleType("google.colab"))
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def run_cell(address):
+    exec(compile(set_up_cell(address), "set-up", "exec"), {})  # noqa: S102 - the labs' own code
+
+
+def test_on_ones_own_computer_the_cell_does_nothing(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(subprocess, "run", None)
+    before = list(sys.path), set(sys.modules)
+    run_cell(PUBLISHED)
+    assert before == (sys.path, set(sys.modules)) and Path.cwd() == tmp_path and not list(tmp_path.iterdir())
+
+
+def test_what_is_not_published_says_so(in_colab):
+    with pytest.raises(RuntimeError, match="not published: upload the kit's whole folder"):
+        run_cell(Address("", "v1"))
+
+
+def test_what_cannot_be_fetched_is_named_with_gits_reason(in_colab, monkeypatch):
+    monkeypatch.setenv("GIT_CONFIG_COUNT", "1")
+    monkeypatch.setenv("GIT_CONFIG_KEY_0", f"url.{(in_colab / 'nowhere').as_uri()}.insteadOf")
+    monkeypatch.setenv("GIT_CONFIG_VALUE_0", "https://github.com/learner/kit-2")
+    with pytest.raises(
+        RuntimeError, match=r"https://github.com/learner/kit-2 at v1.2.3 cannot be fetched: (?s:.*)nowhere"
+    ):
+        run_cell(PUBLISHED)
+
+
+def test_a_kit_that_was_uploaded_is_used_where_it_lies(in_colab, monkeypatch):
+    from cli import colab
+
+    found = []
+    monkeypatch.setattr(colab, "set_up", found.append)
+    monkeypatch.setattr(subprocess, "run", None)
+    monkeypatch.chdir(ROOT / "labs")
+    run_cell(Address("", "v1"))
+    assert found == [ROOT] and sys.path[0] == str(ROOT)
+
+
+def test_an_unpublished_badge_is_the_one_of_the_handout():
+    assert badge(Address("", "v1"), "labs/01_x.ipynb") == UNPUBLISHED_BADGE

@@ -1,0 +1,977 @@
+import math
+import re
+from collections import Counter
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+
+from helpers.exercises import all_checks, check_exercise, solves
+
+
+def clipped_precision(prediction, reference):
+    return sum((Counter(prediction) & Counter(reference)).values()) / max(1, len(prediction))
+
+
+def tempered_softmax(logits, temperature):
+    return (torch.tensor(logits) / temperature).softmax(-1)
+
+
+def nucleus(probabilities, top_p):
+    best = np.argsort(probabilities)[::-1]
+    return set(best[: 1 + int((np.cumsum(np.array(probabilities)[best]) < top_p - 1e-9).sum())].tolist())
+
+
+def longest_common_subsequence(first, second):
+    if not first or not second:
+        return 0
+    if first[-1] == second[-1]:
+        return 1 + longest_common_subsequence(first[:-1], second[:-1])
+    return max(longest_common_subsequence(first[:-1], second), longest_common_subsequence(first, second[:-1]))
+
+
+def exemplars_that_fit(lengths, budget):
+    return next(list(range(first, len(lengths))) for first in range(len(lengths) + 1) if sum(lengths[first:]) <= budget)
+
+
+def bootstrap_interval(scores):
+    means = np.random.default_rng(1).choice(scores, (1000, len(scores))).mean(axis=1)
+    return np.percentile(means, [2.5, 97.5])
+
+
+def padded_labels(rows):
+    return torch.nn.utils.rnn.pad_sequence([torch.tensor(row) for row in rows], batch_first=True, padding_value=-100)
+
+
+def masked_cross_entropy(logits, labels):
+    return torch.nn.functional.cross_entropy(torch.tensor(logits), torch.tensor(labels))
+
+
+def trainable_share(shapes, rank, total):
+    trained = sum(rank * (rows + columns) for rows, columns in shapes)
+    return trained / (trained + total)
+
+
+def lora_forward(x, weight, a, b, alpha):
+    return (weight + alpha / len(a) * b @ a) @ x
+
+
+def merged_weight(weight, a, b, alpha):
+    return weight + alpha / len(a) * b @ a
+
+
+def adam_bytes(total, trainable, size):
+    return 3 * trainable * size
+
+
+def token_rewards(score, logprobs, reference_logprobs, kl_coef):
+    rewards = [-kl_coef * (own - other) for own, other in zip(logprobs, reference_logprobs)]
+    rewards[-1] += score
+    return rewards
+
+
+def advantages(rewards, values, gamma, lam):
+    found, running, following = [], 0.0, 0.0
+    for reward, value in zip(reversed(rewards), reversed(values)):
+        running = reward + gamma * following - value + gamma * lam * running
+        following = value
+        found.append(running)
+    return found[::-1]
+
+
+def clipped_loss(ratio, advantage, cliprange):
+    return max(-advantage * ratio, -advantage * min(max(ratio, 1 - cliprange), 1 + cliprange))
+
+
+def whitened(values, mask):
+    kept = values[mask == 1]
+    return np.where(mask == 1, (values - kept.mean()) / kept.std(ddof=1), 0.0)
+
+
+def harmless_index(id2label):
+    return next(index for index, name in id2label.items() if name == "nothate")
+
+
+def pairs_of(ranked):
+    return [(better, worse) for place, better in enumerate(ranked) for worse in ranked[place + 1 :]]
+
+
+def mean_ranks(orders):
+    return [np.mean([order.index(number) for order in orders]) for number in range(len(orders[0]))]
+
+
+def consensus_order(orders):
+    return sorted(range(len(orders[0])), key=mean_ranks(orders).__getitem__)
+
+
+def shared_pairs(one, other):
+    found = pairs_of(one)
+    return sum(other.index(better) < other.index(worse) for better, worse in found) / len(found)
+
+
+def preference_probability(first, second):
+    return 1 / (1 + math.exp(second - first))
+
+
+def preference_loss(better, worse):
+    return -np.mean([math.log(preference_probability(first, second)) for first, second in zip(better, worse)])
+
+
+def absmax_scale(weights, bits):
+    return max(map(abs, weights)) / (2 ** (bits - 1) - 1)
+
+
+def absmax_integers(weights, bits):
+    return [round(weight / absmax_scale(weights, bits)) for weight in weights]
+
+
+def zero_integer(weights, bits):
+    least, most = min(0, *weights), max(0, *weights)
+    return -(2 ** (bits - 1)) - round(least / ((most - least) / (2**bits - 1)))
+
+
+def quantized_bytes(count, bits, group, scale_bytes):
+    return count * bits / 8 + count / group * scale_bytes
+
+
+def packed_pairs(integers):
+    return [(low & 15) | (high & 15) << 4 for low, high in zip(integers[::2], integers[1::2])]
+
+
+def straight_through_step(weights, targets, scale, rate):
+    return [weight - rate * 2 * (round(weight / scale) * scale - target) for weight, target in zip(weights, targets)]
+
+
+def plain(text):
+    return " ".join(text.split()).casefold()
+
+
+def copied_summary(summary, dialogue):
+    return plain(summary) in plain(dialogue)
+
+
+def leaked_share(train, test):
+    known = {plain(text) for text in train}
+    return sum(plain(text) in known for text in test) / len(test)
+
+
+def dialogue_numbers(dialogues):
+    known = {}
+    return [known.setdefault(plain(text), len(known)) for text in dialogues]
+
+
+def mended_text(text):
+    try:
+        return text.encode("cp1252").decode("utf-8")
+    except (UnicodeEncodeError, UnicodeDecodeError):
+        return text
+
+
+def dialogues_needed(count, half_width, wanted):
+    return math.ceil(round(count * (half_width / wanted) ** 2, 6))
+
+
+def public_part(path):
+    is_path = path.startswith("/") or path[1:2] == ":"
+    return path.replace("\\", "/").rstrip("/").rpartition("/")[2] if is_path else path
+
+
+def magnitude_mask(weights, sparsity):
+    smallest = sorted(range(len(weights)), key=lambda place: abs(weights[place]))[: round(sparsity * len(weights))]
+    return [0 if place in smallest else 1 for place in range(len(weights))]
+
+
+def fours_mask(weights):
+    return [value for start in range(0, len(weights), 4) for value in magnitude_mask(weights[start : start + 4], 0.5)]
+
+
+def activation_scores(weights, inputs):
+    return np.abs(weights) * np.linalg.norm(inputs, axis=0)
+
+
+def bitmap_bytes(count, left, value_bytes):
+    return count / 8 + left * value_bytes
+
+
+def without_neuron(wi_0, wi_1, wo, index):
+    return [np.delete(matrix, index, axis) for matrix, axis in ((wi_0, 0), (wi_1, 0), (wo, 1))]
+
+
+def sparse_step(weights, gradients, rate):
+    return [weight - rate * gradient * (weight != 0) for weight, gradient in zip(weights, gradients)]
+
+
+def soft_labels(logits, temperature):
+    powers = [math.exp(logit / temperature) for logit in logits]
+    return [power / sum(powers) for power in powers]
+
+
+def divergence(teacher, student):
+    return sum(p * math.log(p / q) for p, q in zip(teacher, student) if p)
+
+
+def student_loss(student, teacher, label, alpha, temperature):
+    soft = divergence(soft_labels(teacher, temperature), soft_labels(student, temperature))
+    return alpha * temperature**2 * soft - (1 - alpha) * math.log(soft_labels(student, 1)[label])
+
+
+def soft_gradient(student, teacher, temperature):
+    return [temperature * (q - p) for q, p in zip(soft_labels(student, temperature), soft_labels(teacher, temperature))]
+
+
+def layers_to_keep(layers, kept):
+    return [0] if kept == 1 else [round(place * (layers - 1) / (kept - 1)) for place in range(kept)]
+
+
+def share_of_gap(without, taught, teacher):
+    return (sum(taught) - sum(without)) / (sum(teacher) - sum(without))
+
+
+def objections(critiques, nothing):
+    return [
+        place
+        for place, critique in enumerate(critiques)
+        if critique.strip().rstrip(".").casefold() != nothing.rstrip(".").casefold()
+    ]
+
+
+def critic_scores(found, faulty):
+    hits = np.logical_and(found, faulty).sum()
+    return [hits / max(1, total) if total else 1 for total in (sum(found), sum(faulty))]
+
+
+def revised_text(sentences, revisions):
+    return " ".join(filter(None, [revisions.get(place, sentence) for place, sentence in enumerate(sentences)]))
+
+
+def ai_preference(logprob_a, logprob_b):
+    return torch.tensor([logprob_a, logprob_b], dtype=torch.float64).softmax(0)[0]
+
+
+def without_position(shown_first, shown_second):
+    return np.mean([shown_first, shown_second]), shown_first - shown_second
+
+
+def best_of_n(scores, toxicity):
+    return np.mean([row[np.argmax(rewards)] for rewards, row in zip(scores, toxicity)])
+
+
+def applied_merges(word, merges):
+    parts = list(word)
+    while joined := [first + second for first, second in pairwise(parts) if first + second in merges]:
+        place = [first + second for first, second in pairwise(parts)].index(min(joined, key=merges.index))
+        parts[place : place + 2] = [parts[place] + parts[place + 1]]
+    return parts
+
+
+def likeliest_pieces(word, scores):
+    best = [([], 0.0)]
+    for end in range(1, len(word) + 1):
+        ways = [
+            (best[start][0] + [word[start:end]], best[start][1] + scores[word[start:end]])
+            for start in range(end)
+            if word[start:end] in scores
+        ]
+        best.append(max(ways, key=lambda way: way[1]))
+    return best[-1][0]
+
+
+def attention_output(query, keys, values, bias):
+    powers = np.exp(keys @ query + bias)
+    return powers / powers.sum() @ values
+
+
+def position_vector(position, width):
+    angles = [position / 10000 ** (2 * pair / width) for pair in range(width // 2)]
+    return [function(angle) for angle in angles for function in (math.sin, math.cos)]
+
+
+def causal_mask(length):
+    return [[int(seen <= looks) for seen in range(length)] for looks in range(length)]
+
+
+def corrupted_text(tokens, spans):
+    inputs, targets, place = [], [], 0
+    for number, (start, length) in enumerate(spans):
+        inputs += [*tokens[place:start], f"<{number}>"]
+        targets += [f"<{number}>", *tokens[start : start + length]]
+        place = start + length
+    return inputs + tokens[place:], [*targets, f"<{len(spans)}>"]
+
+
+def tokens_with_loss(family, length):
+    hidden = 0.15 * length
+    return {"encoder-only": hidden, "decoder-only": length, "encoder-decoder": hidden + hidden / 3 + 1}[family]
+
+
+def sharded_bytes(parameters, processes, stage):
+    return parameters * sum(size / (processes if stage >= least else 1) for size, least in ((4, 3), (4, 2), (8, 1)))
+
+
+def ring_bytes(count, processes, size):
+    return 2 * (processes - 1) * count / processes * size
+
+
+def process_rows(count, rank, processes):
+    return [row for row in range(count) if row % processes == rank]
+
+
+def combined_gradient(gradients, counts):
+    return (np.array(counts) @ np.array(gradients)) / sum(counts)
+
+
+def power_exponent(sizes, losses, least):
+    return -np.polyfit(np.log(sizes), np.log(np.array(losses) - least), 1)[0]
+
+
+def best_of_sizes(sizes, flops, loss):
+    return min(sizes, key=lambda size: loss(size, flops / 6 / size))
+
+
+def inverse_document_frequency(documents, word):
+    return math.log((1 + len(documents)) / (1 + sum(word in document for document in documents))) + 1
+
+
+def cosine(one, other):
+    return sum(a * b for a, b in zip(one, other)) / math.hypot(*one) / math.hypot(*other)
+
+
+def mean_reciprocal_rank(orders, right):
+    return sum(1 / (order.index(name) + 1) for order, name in zip(orders, right) if name in order) / len(orders)
+
+
+def documents_that_fit(lengths, question, window):
+    return next(
+        list(range(count)) for count in range(len(lengths), -1, -1) if question + sum(lengths[:count]) <= window
+    )
+
+
+def tree_value(tree):
+    if isinstance(tree, int):
+        return tree
+    if not isinstance(tree, tuple) or tree[0] not in ("+", "-", "*"):
+        raise ValueError(f"{tree!r} is not allowed")
+    first, second = map(tree_value, tree[1:])
+    return {"+": first + second, "-": first - second, "*": first * second}[tree[0]]
+
+
+def allowed_action(written, allowed):
+    found = re.search(r"Action: (\w+)\[(.*?)\]", written)
+    return f"{found[1]}[{found[2]}]" if found and found[1] in allowed else "refused"
+
+
+SOLUTIONS = {
+    function.__name__: function
+    for function in (
+        clipped_precision,
+        tempered_softmax,
+        nucleus,
+        longest_common_subsequence,
+        exemplars_that_fit,
+        bootstrap_interval,
+        padded_labels,
+        masked_cross_entropy,
+        trainable_share,
+        lora_forward,
+        merged_weight,
+        adam_bytes,
+        token_rewards,
+        advantages,
+        clipped_loss,
+        whitened,
+        harmless_index,
+        pairs_of,
+        mean_ranks,
+        consensus_order,
+        shared_pairs,
+        preference_probability,
+        preference_loss,
+        absmax_scale,
+        absmax_integers,
+        zero_integer,
+        quantized_bytes,
+        packed_pairs,
+        straight_through_step,
+        copied_summary,
+        leaked_share,
+        dialogue_numbers,
+        mended_text,
+        dialogues_needed,
+        public_part,
+        magnitude_mask,
+        fours_mask,
+        activation_scores,
+        bitmap_bytes,
+        without_neuron,
+        sparse_step,
+        soft_labels,
+        divergence,
+        student_loss,
+        soft_gradient,
+        layers_to_keep,
+        share_of_gap,
+        objections,
+        critic_scores,
+        revised_text,
+        ai_preference,
+        without_position,
+        best_of_n,
+        applied_merges,
+        likeliest_pieces,
+        attention_output,
+        position_vector,
+        causal_mask,
+        corrupted_text,
+        tokens_with_loss,
+        sharded_bytes,
+        ring_bytes,
+        process_rows,
+        combined_gradient,
+        power_exponent,
+        best_of_sizes,
+        inverse_document_frequency,
+        cosine,
+        mean_reciprocal_rank,
+        documents_that_fit,
+        tree_value,
+        allowed_action,
+    )
+}
+
+
+def unsafe_softmax(logits, temperature):
+    with np.errstate(all="ignore"):
+        powers = np.exp(np.array(logits, dtype=np.float32) / np.float32(temperature))
+        return powers / powers.sum()
+
+
+def greedy_nucleus(probabilities, top_p):
+    """Leaves out the token that reaches the sum."""
+    return sorted(nucleus(probabilities, top_p), key=lambda index: -probabilities[index])[:-1]
+
+
+def drops_whatever_is_longest(lengths, budget):
+    kept = sorted(range(len(lengths)), key=lambda index: lengths[index])
+    while sum(lengths[index] for index in kept) > budget:
+        kept.pop()
+    return sorted(kept)
+
+
+def counts_padding(logits, labels):
+    logprobs = logits - np.log(np.exp(logits).sum(-1, keepdims=True))
+    return -sum(row[label] for row, label in zip(logprobs, labels) if label >= 0) / len(labels)
+
+
+def merges_in_place(weight, a, b, alpha):
+    weight += alpha / len(a) * b @ a
+    return weight
+
+
+MISTAKES = [
+    (
+        "inverse_document_frequency",
+        lambda documents, word: (
+            math.log((1 + len(documents)) / (1 + sum(document.count(word) for document in documents))) + 1
+        ),
+        "counts documents, not occurrences",
+    ),
+    ("cosine", lambda one, other: sum(a * b for a, b in zip(one, other)), "divide by both lengths"),
+    (
+        "mean_reciprocal_rank",
+        lambda orders, right: np.mean([order.index(name) + 1 for order, name in zip(orders, right)]),
+        "raised ValueError",
+    ),
+    (
+        "mean_reciprocal_rank",
+        lambda orders, right: np.mean(
+            [1 / (order.index(name) + 2) if name in order else 0 for order, name in zip(orders, right)]
+        ),
+        "counted from 1",
+    ),
+    (
+        "documents_that_fit",
+        lambda lengths, question, window: [
+            number for number in range(len(lengths)) if question + lengths[number] <= window
+        ],
+        "whole documents in order",
+    ),
+    (
+        "tree_value",
+        lambda tree: {7: 7, ("+", 3, ("*", 4, 5)): 23, ("*", ("-", 9, 2), 3): 21}.get(tree, 0),
+        "must raise ValueError",
+    ),
+    (
+        "tree_value",
+        lambda tree: tree if isinstance(tree, int) else tree[1] if isinstance(tree[1], int) else 0,
+        "the value of each part first",
+    ),
+    (
+        "allowed_action",
+        lambda written, allowed: re.findall(r"Action: (\w+\[.*?\])", written)[-1],
+        "the first action counts",
+    ),
+    (
+        "allowed_action",
+        lambda written, allowed: (re.findall(r"Action: (\w+\[.*?\])", written) or ["refused"])[0],
+        "anything else is refused",
+    ),
+    ("sharded_bytes", lambda parameters, processes, stage: 16 * parameters / processes, "stage 1 divides the 8"),
+    ("sharded_bytes", lambda parameters, processes, stage: 4 * parameters, "4 + 4 + 8 bytes a parameter"),
+    ("ring_bytes", lambda count, processes, size: 2 * count * size, "all parts but one"),
+    ("ring_bytes", lambda count, processes, size: (processes - 1) * count * size, "two rounds"),
+    ("process_rows", lambda count, rank, processes: list(range(count)), "dealt like cards"),
+    (
+        "process_rows",
+        lambda count, rank, processes: list(range(rank * count // processes, (rank + 1) * count // processes)),
+        "dealt like cards",
+    ),
+    ("combined_gradient", lambda gradients, counts: np.mean(gradients, axis=0), "as much as it has labels"),
+    ("combined_gradient", lambda gradients, counts: np.array(counts) @ np.array(gradients), "as much as it has labels"),
+    (
+        "power_exponent",
+        lambda sizes, losses, least: -np.polyfit(np.log(sizes), np.log(losses), 1)[0],
+        "take E off first",
+    ),
+    (
+        "power_exponent",
+        lambda sizes, losses, least: np.polyfit(np.log(sizes), np.log(np.array(losses) - least), 1)[0],
+        "with its sign turned",
+    ),
+    ("best_of_sizes", lambda sizes, flops, loss: max(sizes), "which of them has the least loss"),
+    ("best_of_sizes", lambda sizes, flops, loss: min(sizes, key=lambda size: loss(size, flops / size)), "6 · size"),
+    ("applied_merges", lambda word, merges: [word], "Begin with characters"),
+    ("applied_merges", lambda word, merges: applied_merges(word, merges[::-1]), "whose merge comes first in the list"),
+    ("applied_merges", lambda word, merges: word, "expected a list of texts"),
+    (
+        "likeliest_pieces",
+        lambda word, scores: [word] if word in scores else list(word),
+        "a longer piece is not always better",
+    ),
+    ("likeliest_pieces", lambda word, scores: list(word), "the one with the largest sum"),
+    (
+        "attention_output",
+        lambda query, keys, values, bias: attention_output(query / len(query) ** 0.5, keys, values, bias),
+        "without a division by √width",
+    ),
+    (
+        "attention_output",
+        lambda query, keys, values, bias: attention_output(query, keys, values, 0 * bias),
+        "softmax of k·q + bias",
+    ),
+    (
+        "position_vector",
+        lambda position, width: [*position_vector(position, width)[::2], *position_vector(position, width)[1::2]],
+        "sine and cosine in turn",
+    ),
+    (
+        "causal_mask",
+        lambda length: [[1 - seen for seen in row] for row in causal_mask(length)],
+        "0 for those that come later",
+    ),
+    (
+        "causal_mask",
+        lambda length: [[int(seen < looks) for seen in range(length)] for looks in range(length)],
+        "the places 0 to t",
+    ),
+    (
+        "corrupted_text",
+        lambda tokens, spans: (corrupted_text(tokens, spans)[0], corrupted_text(tokens, spans)[1][:-1]),
+        "one last sentinel",
+    ),
+    ("corrupted_text", lambda tokens, spans: corrupted_text(tokens, spans)[::-1], "Each span becomes one sentinel"),
+    ("corrupted_text", lambda tokens, spans: 3, "expected two lists"),
+    ("tokens_with_loss", lambda family, length: length, "15% are hidden"),
+    (
+        "objections",
+        lambda critiques, nothing: [place for place, critique in enumerate(critiques) if critique != nothing],
+        "the full stop do not count",
+    ),
+    (
+        "objections",
+        lambda critiques, nothing: [
+            place for place, critique in enumerate(critiques) if not critique.startswith("Nothing")
+        ],
+        "anything else is an objection",
+    ),
+    ("critic_scores", lambda found, faulty: critic_scores(found, faulty)[::-1], "then over all faults"),
+    ("critic_scores", lambda found, faulty: np.mean(np.equal(found, faulty)), "expected a list of numbers"),
+    (
+        "revised_text",
+        lambda sentences, revisions: " ".join(
+            revisions.get(place, sentence) for place, sentence in enumerate(sentences)
+        ),
+        "expected 'Ann is angry at Bo. Bo leaves.'",
+    ),
+    ("revised_text", lambda sentences, revisions: " ".join(revisions.values()), "expected 'Ann calls Bo a fool."),
+    ("ai_preference", lambda logprob_a, logprob_b: np.exp(logprob_a), "exp of each over the sum of both"),
+    (
+        "ai_preference",
+        lambda logprob_a, logprob_b: math.exp(logprob_a) / (math.exp(logprob_a) + math.exp(logprob_b)),
+        "ZeroDivisionError",
+    ),
+    (
+        "without_position",
+        lambda shown_first, shown_second: (shown_first, shown_first - shown_second),
+        "the mean, then the difference",
+    ),
+    (
+        "best_of_n",
+        lambda scores, toxicity: np.mean([min(row) for row in toxicity]),
+        "the answer with the highest score",
+    ),
+    (
+        "best_of_n",
+        lambda scores, toxicity: np.mean(
+            [row[::-1][np.argmax(rewards[::-1])] for rewards, row in zip(scores, toxicity)]
+        ),
+        "the first of equal ones",
+    ),
+    ("copied_summary", lambda summary, dialogue: summary in dialogue, "upper and lower case do not count"),
+    (
+        "copied_summary",
+        lambda summary, dialogue: all(word in plain(dialogue) for word in plain(summary).split()),
+        "expected 0",
+    ),
+    ("leaked_share", lambda train, test: len(set(train) & set(test)) / len(test), "blanks and case do not count"),
+    (
+        "leaked_share",
+        lambda train, test: len({plain(text) for text in train} & {plain(text) for text in test}) / len(test),
+        "the share of the test dialogues",
+    ),
+    (
+        "dialogue_numbers",
+        lambda dialogues: list(range(len(dialogues))),
+        "rows of the same dialogue get the same number",
+    ),
+    ("mended_text", lambda text: text.encode("cp1252", "replace").decode("utf-8", "replace"), "must stay as it is"),
+    ("mended_text", lambda text: None, "your function returns None"),
+    ("dialogues_needed", lambda count, half_width, wanted: count * half_width / wanted, "with the square root"),
+    ("dialogues_needed", lambda count, half_width, wanted: int(count * (half_width / wanted) ** 2), "round up"),
+    ("public_part", lambda path: path.rpartition("/")[2], "a drive's letter"),
+    ("soft_labels", lambda logits, temperature: soft_labels(logits, 1 / temperature), "each logit over T"),
+    (
+        "soft_labels",
+        lambda logits, temperature: [value / temperature for value in soft_labels(logits, 1)],
+        "then softmax",
+    ),
+    ("divergence", lambda teacher, student: divergence(student, teacher), "the teacher's probability times"),
+    (
+        "divergence",
+        lambda teacher, student: sum(p * math.log(p / q) for p, q in zip(teacher, student) if p) / len(teacher),
+        "summed",
+    ),
+    (
+        "student_loss",
+        lambda student, teacher, label, alpha, temperature: (
+            student_loss(student, teacher, label, alpha, temperature)
+            - alpha
+            * (temperature**2 - 1)
+            * divergence(soft_labels(teacher, temperature), soft_labels(student, temperature))
+        ),
+        "α·T²·KL",
+    ),
+    (
+        "student_loss",
+        lambda student, teacher, label, alpha, temperature: (
+            student_loss(student, teacher, label, alpha, temperature)
+            + (1 - alpha)
+            * (math.log(soft_labels(student, 1)[label]) - math.log(soft_labels(student, temperature)[label]))
+        ),
+        "of the label at T = 1",
+    ),
+    (
+        "soft_gradient",
+        lambda student, teacher, temperature: soft_gradient(teacher, student, temperature),
+        "softened student − softened teacher",
+    ),
+    (
+        "soft_gradient",
+        lambda student, teacher, temperature: [
+            value / temperature**2 for value in soft_gradient(student, teacher, temperature)
+        ],
+        "T · (",
+    ),
+    ("layers_to_keep", lambda layers, kept: list(range(kept)), "evenly between them"),
+    ("layers_to_keep", lambda layers, kept: [place * layers // kept for place in range(kept)], "the last as well"),
+    ("share_of_gap", lambda without, taught, teacher: sum(taught) / sum(teacher), "the mean gain over the mean gap"),
+    (
+        "share_of_gap",
+        lambda without, taught, teacher: float(
+            np.mean([(b - a) / (c - a) for a, b, c in zip(without, taught, teacher)])
+        ),
+        "shares of single rows",
+    ),
+    ("absmax_scale", lambda weights, bits: max(weights) / (2 ** (bits - 1) - 1), "the largest magnitude"),
+    (
+        "absmax_scale",
+        lambda weights, bits: max(map(abs, weights)) / 2 ** (bits - 1),
+        "over the largest integer 2^(bits − 1) − 1 = 127",
+    ),
+    (
+        "absmax_integers",
+        lambda weights, bits: [int(weight / absmax_scale(weights, bits)) for weight in weights],
+        "rounded to the nearest integer",
+    ),
+    ("absmax_integers", lambda weights, bits: absmax_scale(weights, bits), "expected a list of numbers"),
+    ("zero_integer", lambda weights, bits: 0, "integers from -128 to 127"),
+    (
+        "zero_integer",
+        lambda weights, bits: (
+            -(2 ** (bits - 1)) - round(min(weights) / ((max(weights) - min(weights)) / (2**bits - 1)))
+        ),
+        "0 always among them",
+    ),
+    ("quantized_bytes", lambda count, bits, group, scale_bytes: count * bits / 8, "the scales count too"),
+    (
+        "quantized_bytes",
+        lambda count, bits, group, scale_bytes: count * bits + count / group * scale_bytes,
+        "8 bits are a byte",
+    ),
+    (
+        "packed_pairs",
+        lambda integers: [(high & 15) | (low & 15) << 4 for low, high in zip(integers[::2], integers[1::2])],
+        "in the lower four bits",
+    ),
+    (
+        "packed_pairs",
+        lambda integers: [low | high << 4 for low, high in zip(integers[::2], integers[1::2])],
+        "−1 is 15",
+    ),
+    (
+        "straight_through_step",
+        lambda weights, targets, scale, rate: [
+            weight - rate * 2 * (weight - target) for weight, target in zip(weights, targets)
+        ],
+        "taken at the rounded weight",
+    ),
+    (
+        "straight_through_step",
+        lambda weights, targets, scale, rate: [round(weight / scale) * scale for weight in weights],
+        "moves the weight that was not rounded",
+    ),
+    (
+        "magnitude_mask",
+        lambda weights, sparsity: [1 - kept for kept in magnitude_mask(weights, sparsity)],
+        "1 for the others",
+    ),
+    (
+        "magnitude_mask",
+        lambda weights, sparsity: [
+            int(weight > sorted(weights)[round(sparsity * len(weights)) - 1]) for weight in weights
+        ],
+        "signs aside",
+    ),
+    ("fours_mask", lambda weights: magnitude_mask(weights, 0.5), "each four neighbours by themselves"),
+    ("fours_mask", lambda weights: fours_mask(weights[:4]), "expected 8 numbers, your function gives 4"),
+    ("activation_scores", lambda weights, inputs: np.abs(weights), "its own input over all tokens"),
+    (
+        "activation_scores",
+        lambda weights, inputs: activation_scores(weights, inputs)[:1],
+        "expected 2 rows, your function gives 1",
+    ),
+    (
+        "activation_scores",
+        lambda weights, inputs: np.abs(weights) * np.abs(inputs).sum(0),
+        "the root of the summed squares",
+    ),
+    ("bitmap_bytes", lambda count, left, value_bytes: left * value_bytes, "8 places share a byte"),
+    ("bitmap_bytes", lambda count, left, value_bytes: count / 8 + count * value_bytes, "only what is not zero"),
+    (
+        "without_neuron",
+        lambda wi_0, wi_1, wo, index: [np.delete(matrix, index, 0) for matrix in (wi_0, wi_1, wo)],
+        "wo should be",
+    ),
+    ("without_neuron", lambda wi_0, wi_1, wo, index: np.delete(wi_0, index, 0).tolist(), "expected three matrices"),
+    (
+        "sparse_step",
+        lambda weights, gradients, rate: [weight - rate * gradient for weight, gradient in zip(weights, gradients)],
+        "stays zero, whatever its gradient",
+    ),
+    (
+        "sparse_step",
+        lambda weights, gradients, rate: [
+            weight + rate * gradient * (weight != 0) for weight, gradient in zip(weights, gradients)
+        ],
+        "move against theirs",
+    ),
+    (
+        "token_rewards",
+        lambda score, logprobs, reference, kl_coef: [score - kl_coef * (a - b) for a, b in zip(logprobs, reference)],
+        "added to the last token",
+    ),
+    ("token_rewards", lambda score, logprobs, reference, kl_coef: score, "expected a list of numbers"),
+    (
+        "advantages",
+        lambda rewards, values, gamma, lam: [reward - value for reward, value in zip(rewards, values)],
+        "go backwards",
+    ),
+    (
+        "clipped_loss",
+        lambda ratio, advantage, cliprange: -advantage * min(max(ratio, 1 - cliprange), 1 + cliprange),
+        "larger of two losses",
+    ),
+    (
+        "clipped_loss",
+        lambda ratio, advantage, cliprange: -clipped_loss(ratio, advantage, cliprange),
+        "your function gives",
+    ),
+    ("whitened", lambda values, mask: (values - values.mean()) / values.std(ddof=1), "the rest becomes 0"),
+    (
+        "whitened",
+        lambda values, mask: np.where(mask == 1, (values - values[mask == 1].mean()) / values[mask == 1].std(), 0),
+        "divide by n − 1",
+    ),
+    ("harmless_index", lambda labels: 0, "find the name"),
+    (
+        "harmless_index",
+        lambda labels: next(index for index, name in labels.items() if "hate" in name),
+        "is a part of it",
+    ),
+    ("pairs_of", lambda ranked: list(pairwise(ranked)), "expected 3 pairs"),
+    ("pairs_of", lambda ranked: [(worse, better) for better, worse in pairs_of(ranked)], "the better one comes first"),
+    ("pairs_of", lambda ranked: 3, "expected a list of pairs"),
+    ("mean_ranks", lambda orders: np.mean(orders, axis=0), "the mean of its places"),
+    ("consensus_order", lambda orders: list(orders[0]), "The smallest mean place comes first"),
+    ("consensus_order", lambda orders: consensus_order(orders)[::-1], "The smallest mean place comes first"),
+    ("shared_pairs", lambda one, other: np.mean([a == b for a, b in zip(one, other)]), "those in the same order"),
+    (
+        "preference_probability",
+        lambda first, second: first / (first + second) if first + second else 0.5,
+        "equal scores give 0.5",
+    ),
+    ("preference_loss", lambda better, worse: np.mean([b - a for a, b in zip(better, worse)]), "the mean of"),
+    (
+        "padded_labels",
+        lambda rows: [row + [0] * (max(map(len, rows)) - len(row)) for row in rows],
+        "must not count in the loss",
+    ),
+    (
+        "padded_labels",
+        lambda rows: [[label or -100 for label in row] for row in padded_labels(rows).tolist()],
+        "a 0 inside is a token",
+    ),
+    ("padded_labels", lambda rows: rows, "expected [[5, 6, 1], [7, 1, -100]]"),
+    ("padded_labels", lambda rows: 3, "expected rows of numbers"),
+    ("masked_cross_entropy", counts_padding, "divide by the number of labels that count"),
+    (
+        "masked_cross_entropy",
+        lambda logits, labels: masked_cross_entropy(logits, labels) / np.log(2),
+        "natural logarithm",
+    ),
+    (
+        "trainable_share",
+        lambda shapes, rank, total: sum(rank * sum(shape) for shape in shapes) / total,
+        "both sides of the fraction",
+    ),
+    ("lora_forward", lambda x, weight, a, b, alpha: (weight + b @ a) @ x, "alpha 8"),
+    ("lora_forward", lambda x, weight, a, b, alpha: weight @ x, "alpha 2"),
+    ("lora_forward", lambda x, weight, a, b, alpha: x, "expected 6 numbers, your function gives 4"),
+    ("merged_weight", lambda weight, a, b, alpha: weight + b @ a, "scale B·A"),
+    ("merged_weight", lambda weight, a, b, alpha: b @ a, "alpha 2"),
+    ("merged_weight", lambda weight, a, b, alpha: weight @ weight.T, "expected a matrix of shape (6, 4)"),
+    ("merged_weight", merges_in_place, "your function changed W itself"),
+    ("adam_bytes", lambda total, trainable, size: 3 * total * size, "frozen weights need neither"),
+    ("adam_bytes", lambda total, trainable, size: 2 * trainable * size, "expected 1.2e+04"),
+    (
+        "clipped_precision",
+        lambda prediction, reference: sum(word in reference for word in prediction) / max(1, len(prediction)),
+        "expected 0.3333, your function gives 1",
+    ),
+    (
+        "clipped_precision",
+        lambda prediction, reference: [0.5],
+        "expected one number, your function returns '[0.5]' (type list)",
+    ),
+    ("clipped_precision", lambda prediction, reference: "half", "expected one number, your function returns 'half'"),
+    ("tempered_softmax", lambda logits, temperature: logits, "temperature 0.1"),
+    ("tempered_softmax", lambda logits, temperature: tempered_softmax(logits, 1.0), "temperature 0.1"),
+    ("tempered_softmax", lambda logits, temperature: [0.5, 0.5], "expected 5 numbers, your function gives 2"),
+    ("tempered_softmax", lambda logits, temperature: 0.5, "expected a list of numbers"),
+    ("tempered_softmax", unsafe_softmax, "subtract the maximum"),
+    ("nucleus", greedy_nucleus, "the token that reaches it is in"),
+    ("nucleus", lambda probabilities, top_p: [1], "expected [1, 3], your function gives [1]"),
+    ("nucleus", lambda probabilities, top_p: 1, "expected a list of numbers"),
+    ("longest_common_subsequence", lambda first, second: len(set(first) & set(second)), "'a b' and 'b a': expected 1"),
+    ("longest_common_subsequence", lambda first, second: sum(a == b for a, b in zip(first, second)), "expected 3"),
+    ("exemplars_that_fit", drops_whatever_is_longest, "drop from the front"),
+    (
+        "exemplars_that_fit",
+        lambda lengths, budget: list(range(len(lengths))),
+        "expected [1, 2], your function gives [0, 1, 2]",
+    ),
+    (
+        "exemplars_that_fit",
+        lambda lengths, budget: len(exemplars_that_fit(lengths, budget)),
+        "expected a list of numbers",
+    ),
+    (
+        "exemplars_that_fit",
+        lambda lengths, budget: exemplars_that_fit(lengths, budget - 1),
+        "budget 190: expected [0, 1]",
+    ),
+    ("bootstrap_interval", lambda scores: np.percentile(scores, [2.5, 97.5]), "wide, yours"),
+    (
+        "bootstrap_interval",
+        lambda scores: (
+            scores.mean() - 1.645 * scores.std() / len(scores) ** 0.5,
+            scores.mean() + 1.645 * scores.std() / len(scores) ** 0.5,
+        ),
+        "wide, yours",
+    ),
+    ("bootstrap_interval", lambda scores: (scores.mean(), scores.mean()), "must lie inside"),
+    ("bootstrap_interval", lambda scores: scores.mean(), "expected a list of numbers"),
+    ("bootstrap_interval", lambda scores: (1, 2, 3), "expected a pair (low, high), your function gives 3 numbers"),
+]
+
+
+def test_there_is_a_solution_here_for_every_check():
+    assert set(SOLUTIONS) == set(all_checks())
+
+
+@pytest.mark.parametrize("name", all_checks())
+def test_each_check_accepts_a_solution(name):
+    assert solves(name, SOLUTIONS[name]) == (True, "solved")
+
+
+@pytest.mark.parametrize("name", all_checks())
+@pytest.mark.parametrize("value", [None, ...])
+def test_each_check_rejects_a_stub_and_says_what_to_do(name, value):
+    solved, hint = solves(name, lambda *arguments: value)
+    assert not solved and "returns None. Replace the `...`" in hint
+
+
+@pytest.mark.parametrize(("name", "mistake", "hint"), MISTAKES)
+def test_each_check_rejects_a_mistake_with_a_hint_about_it(name, mistake, hint):
+    solved, found = solves(name, mistake)
+    assert not solved and hint in found
+
+
+@pytest.mark.parametrize("name", all_checks())
+def test_an_error_in_the_function_is_a_hint(name):
+    def broken(*arguments):
+        raise KeyError("oops")
+
+    assert solves(name, broken) == (False, "your function raised KeyError: 'oops'")
+
+
+def test_a_function_may_use_up_the_lists_it_is_given():
+    def eager(lengths, budget):
+        total, kept = 0, []
+        while lengths and total + lengths[-1] <= budget:
+            total += lengths.pop()
+            kept.append(len(lengths))
+        return kept
+
+    assert solves("exemplars_that_fit", eager) == (True, "solved")
+
+
+def test_an_unknown_exercise_is_named_with_the_known_ones():
+    with pytest.raises(ValueError, match="exercise: 'nukleus' is not one of clipped_precision"):
+        solves("nukleus", nucleus)
+
+
+def test_the_line_below_the_cell_is_escaped():
+    assert "Solved." in check_exercise("nucleus", nucleus).data
+    page = check_exercise("clipped_precision", lambda prediction, reference: "<script>").data
+    assert "Not yet." in page and "<script" not in page and "&lt;script&gt;" in page

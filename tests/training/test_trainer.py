@@ -1,0 +1,259 @@
+import math
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import torch
+
+from helpers.data.pairs import Collator
+from helpers.models.generation import generate
+from helpers.models.sizes import count_parameters
+from helpers.runs import Record, fault, fingerprint, latest_checkpoint
+from helpers.training.methods import ia3, prompt_tuning, selective
+from helpers.training.trainer import SteadyTrainer, TrainingError, load_run, train
+from tests.training.training_cases import METHODS, tiny_pairs, tiny_run, tiny_settings, with_dropout
+
+ROOT = Path(__file__).parents[2]
+
+
+def outputs(model, tokenizer):
+    with torch.no_grad():
+        return model(**Collator(tokenizer.pad_token_id)(list(tiny_pairs(tokenizer)))).logits
+
+
+@pytest.fixture(scope="module")
+def runs(tiny_model, tiny_tokenizer, tmp_path_factory):
+    """A finished run of each kind, and the folder they lie in."""
+    folder = tmp_path_factory.mktemp("runs")
+    made = {kind: tiny_run(tiny_model, tiny_tokenizer, folder, kind, steps=40) for kind in METHODS}
+    for kind, method in {"ia3": ia3(5e-2), "prompt": prompt_tuning(4), "selective": selective()}.items():
+        made[kind] = train(
+            tiny_model,
+            tiny_tokenizer,
+            tiny_pairs(tiny_tokenizer),
+            tiny_pairs(tiny_tokenizer),
+            method,
+            tiny_settings(),
+            folder,
+            evaluations=3,
+            show_progress=False,
+        )
+    return made
+
+
+def test_the_loss_falls_and_the_base_model_stays(runs, tiny_model, tiny_tokenizer, dialogues, summaries):
+    for run in runs.values():
+        assert run.record.validation_losses[-1][1] < run.record.validation_losses[0][1], run.record.name
+        assert run.record.base == fingerprint(tiny_model) and not run.model.training
+    assert generate(tiny_model, tiny_tokenizer, dialogues, show_progress=False) == summaries
+    learned = generate(runs["full"].model, tiny_tokenizer, dialogues, show_progress=False)
+    assert sum(text == new for text, new in zip(learned, summaries[1:] + summaries[:1])) >= 4
+
+
+def test_the_record_says_what_was_measured(runs, tiny_model):
+    for kind, run in runs.items():
+        record, count = run.record, count_parameters(run.model)
+        assert (record.method["kind"], record.trainable, record.total) == (kind, count.trainable, count.total)
+        assert record.gradient_bytes == 4 * record.trainable and record.optimizer_bytes >= 8 * record.trainable
+        assert record.seconds > 0 and record.tokens > 0 and record.file_bytes > 4 * record.trainable
+        assert Record.load(run.folder) == record
+        assert not list(run.folder.glob("checkpoint*"))
+    assert runs["lora"].record.optimizer_bytes < runs["full"].record.optimizer_bytes / 4
+    assert runs["lora"].record.file_bytes < runs["full"].record.file_bytes / 4
+
+
+@pytest.mark.parametrize("kind", ["full", "lora", "ia3", "selective", "prompt"])
+def test_a_finished_run_is_loaded_and_says_so(runs, tiny_model, tiny_tokenizer, kind):
+    again = load_run(runs[kind].folder, tiny_model, tiny_settings())
+    assert again.loaded and not runs[kind].loaded and "loaded" in str(again) and "trained now" in str(runs[kind])
+    assert torch.allclose(outputs(again.model, tiny_tokenizer), outputs(runs[kind].model, tiny_tokenizer), atol=1e-5)
+
+
+def test_the_same_call_loads_and_another_one_trains(runs, tiny_model, tiny_tokenizer):
+    folder = runs["lora"].folder.parent
+    assert tiny_run(tiny_model, tiny_tokenizer, folder, "lora", steps=40).loaded
+    assert not tiny_run(tiny_model, tiny_tokenizer, folder, "lora", steps=4).loaded
+
+
+def test_selective_training_leaves_all_other_weights_bit_for_bit(runs, tiny_model):
+    before = dict(tiny_model.named_parameters())
+    moved = {
+        name for name, weight in runs["selective"].model.named_parameters() if not torch.equal(weight, before[name])
+    }
+    assert moved and all("EncDecAttention" in name for name in moved)
+
+
+@pytest.mark.parametrize("grouped", [True, False])
+def test_batches_hold_pairs_of_similar_length_or_of_all_kinds(grouped):
+    pairs = {"input_ids": [[1] * 9, [1] * 90] * 20, "labels": [[1]] * 40}
+    arguments = SimpleNamespace(train_batch_size=4, gradient_accumulation_steps=1, seed=1)
+    trainer = SimpleNamespace(group_by_length=grouped, train_dataset=pairs, args=arguments)
+    order, again = (list(SteadyTrainer._get_train_sampler(trainer)) for _ in range(2))
+    assert order == again and sorted(order) == list(range(40))
+    mixed = [len({row % 2 for row in order[start : start + 4]}) > 1 for start in range(0, 40, 4)]
+    assert sum(mixed) <= 2 if grouped else sum(mixed) > 5  # the longest pair of all comes first, wherever it was
+
+
+def test_mixed_lengths_are_a_run_of_their_own(tiny_model, tiny_tokenizer, tmp_path):
+    usual, mixed = (
+        tiny_run(tiny_model, tiny_tokenizer, tmp_path, "full", steps=2, **options)
+        for options in ({}, {"group_by_length": False})
+    )
+    assert (
+        usual.folder != mixed.folder
+        and "group_by_length" not in usual.record.settings
+        and mixed.record.settings["group_by_length"] is False
+    )
+
+
+def test_merging_lora_keeps_the_outputs(runs, tiny_tokenizer):
+    import copy
+
+    merged = copy.deepcopy(runs["lora"].model).merge_and_unload()
+    assert torch.allclose(outputs(merged, tiny_tokenizer), outputs(runs["lora"].model, tiny_tokenizer), atol=1e-4)
+
+
+def test_without_its_adapter_the_model_is_the_base_again(runs, tiny_model, tiny_tokenizer):
+    with runs["lora"].model.disable_adapter():
+        assert torch.equal(outputs(runs["lora"].model, tiny_tokenizer), outputs(tiny_model, tiny_tokenizer))
+
+
+def test_an_adapter_of_another_base_model_is_refused(runs, tiny_model):
+    other = with_dropout(tiny_model)
+    with torch.no_grad():
+        other.shared.weight[0, 0] += 1
+    with pytest.raises(TrainingError, match="another base model"):
+        load_run(runs["lora"].folder, other, tiny_settings())
+
+
+def test_a_broken_record_is_named(runs, tiny_model, tmp_path):
+    (tmp_path / "record.json").write_text('{"name": "lora"', encoding="utf-8")
+    with pytest.raises(ValueError, match="record.json"):
+        load_run(tmp_path, tiny_model, tiny_settings())
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tiny_model, tiny_tokenizer, tmp_path_factory):
+    """(folder of the base model as saved and loaded, final weights of each kind of run on it)."""
+    from transformers import AutoModelForSeq2SeqLM
+
+    source = tmp_path_factory.mktemp("base")
+    tiny_model.save_pretrained(source)
+    tiny_tokenizer.save_pretrained(source)
+    base = with_dropout(AutoModelForSeq2SeqLM.from_pretrained(source))
+    folder = tmp_path_factory.mktemp("whole")
+    return source, base, {kind: tiny_run(base, tiny_tokenizer, folder, kind).model.state_dict() for kind in METHODS}
+
+
+@pytest.mark.parametrize("kind", ["full", "lora"])
+def test_a_killed_run_ends_at_the_weights_of_an_uninterrupted_one(
+    uninterrupted, tiny_tokenizer, tmp_path, kind, caplog
+):
+    source, base, expected = uninterrupted
+    killed = subprocess.run(
+        [sys.executable, "-m", "tests.training.training_cases", source, tmp_path, kind, "9"],
+        cwd=ROOT,
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        encoding="utf-8",
+    )
+    assert killed.returncode in (-9, 9), killed.stderr
+    work = next(tmp_path.glob("*/checkpoints"))
+    newest, faults = latest_checkpoint(work)
+    assert newest.name == "checkpoint-8" and not faults
+    with (newest / "optimizer.pt").open("r+b") as file:  # as a full disk or a power cut leaves it
+        file.truncate(100)
+    resumed = tiny_run(base, tiny_tokenizer, tmp_path, kind)
+    assert "checkpoint-8 is skipped: optimizer.pt has 100 of" in caplog.text
+    weights = resumed.model.state_dict()
+    assert all(torch.equal(weights[name], expected[kind][name]) for name in expected[kind])
+    assert resumed.record.losses[-1][0] == 12 and resumed.record.tokens > 0
+
+
+def test_a_checkpoint_without_its_seal_is_no_checkpoint(tmp_path):
+    (tmp_path / "checkpoint-4").mkdir()
+    assert fault(tmp_path / "checkpoint-4") == "was not written to its end"
+    assert latest_checkpoint(tmp_path)[0] is None
+
+
+@pytest.mark.parametrize(("factor", "found"), [(1000.0, r"\d+\.\d"), (float("nan"), "nan")])
+def test_a_lost_loss_names_the_step_and_the_rate(tiny_model, tiny_tokenizer, tmp_path, factor, found):
+    broken = with_dropout(tiny_model)
+    with torch.no_grad():
+        broken.shared.weight.mul_(factor)
+    with pytest.raises(
+        TrainingError,
+        match=rf"loss: {found} nats at step 1, where guessing gives "
+        rf"{math.log(tiny_model.config.vocab_size):.1f}.*now 0.01",
+    ):
+        tiny_run(broken, tiny_tokenizer, tmp_path, "full")
+
+
+def test_out_of_memory_names_the_batch_size_that_fits(tiny_model, tiny_tokenizer, tmp_path, monkeypatch):
+    stock = type(tiny_model).forward
+
+    def narrow(self, input_ids=None, **rest):
+        if len(input_ids) > 1:
+            raise RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 9 bytes.")
+        return stock(self, input_ids=input_ids, **rest)
+
+    monkeypatch.setattr(type(tiny_model), "forward", narrow)
+    with pytest.raises(TrainingError, match="batch_size: 2 pairs.*batch_size=1 fits"):
+        tiny_run(tiny_model, tiny_tokenizer, tmp_path)
+
+
+def test_validation_ends_a_run_that_gets_no_better(tiny_model, tiny_tokenizer, tmp_path):
+    wrong = tiny_pairs(tiny_tokenizer, turn=0)  # what the model knows by heart: any training makes it worse
+    run = train(
+        tiny_model,
+        tiny_tokenizer,
+        tiny_pairs(tiny_tokenizer),
+        wrong,
+        METHODS["full"],
+        tiny_settings(),
+        tmp_path,
+        steps=40,
+        evaluations=10,
+        patience=2,
+        show_progress=False,
+    )
+    assert run.record.stopped_early and run.record.best_step == 4 and run.record.losses[-1][0] == 12
+    assert min(run.record.validation_losses, key=lambda entry: entry[1])[0] == 4
+
+
+def test_bfloat16_settings_train_float32_weights_in_autocast(tiny_model, tiny_tokenizer, tmp_path, monkeypatch):
+    seen, stock = set(), torch.nn.functional.linear
+    monkeypatch.setattr(
+        torch.nn.functional, "linear", lambda *given: (result := stock(*given), seen.add(result.dtype))[0]
+    )
+    settings = replace(tiny_settings(), dtype="bfloat16")
+    run = train(
+        tiny_model,
+        tiny_tokenizer,
+        tiny_pairs(tiny_tokenizer),
+        tiny_pairs(tiny_tokenizer),
+        METHODS["lora"],
+        settings,
+        tmp_path,
+        steps=4,
+        evaluations=1,
+        show_progress=False,
+    )
+    assert seen == {torch.bfloat16} and {weight.dtype for weight in run.model.parameters()} == {torch.float32}
+
+
+@pytest.mark.usefixtures("hears_all")
+def test_the_listener_sees_the_losses(tiny_model, tiny_tokenizer, tmp_path):
+    heard = []
+    tiny_run(
+        tiny_model,
+        tiny_tokenizer,
+        tmp_path,
+        listener=lambda train, validation: heard.append((len(train), len(validation))),
+    )
+    assert heard[-1] == (12, 6) and len(heard) >= 18 and heard == sorted(set(heard))
