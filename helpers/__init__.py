@@ -1,6 +1,14 @@
-"""Helpers of the lab kit; data flows settings -> data, prompts -> models -> generation, metrics -> plots, widgets."""
+"""Helpers of the lab kit, a folder a topic; what stands in this one, everything else stands on.
+
+The folders, from the bottom to the top: models, data, evaluation, transformer, compression, training, alignment,
+applications, visualization, exercises. Each imports from itself and from those before it.
+"""
 
 import logging
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 
 # What torchao and bitsandbytes say when anybody imports them: that parts compiled for GPUs do not load on this
 # computer, that a kernel is not fetched

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from helpers.alignment.evaluate_policy import evaluate_policy
+from helpers.alignment.policy_evaluation import evaluate_policy
 from helpers.alignment.policy import Policy
 from helpers.alignment.ppo_trainer import PPOConfig, PPOTrainer
 from helpers.alignment.reward_model import load_reward

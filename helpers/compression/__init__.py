@@ -1,0 +1,5 @@
+"""Smaller models: distillation, pruning, quantization, and what each variant costs and saves."""
+
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from helpers.alignment.evaluate_policy import evaluate_policy
+from helpers.alignment.policy_evaluation import evaluate_policy
 from helpers.alignment.policy import Policy
 from helpers.alignment.ppo import sequence_kl
 from helpers.runs import fingerprint

@@ -1,0 +1,45 @@
+"""The names that labs import from this folder; each is loaded from its module when it is first used."""
+
+from .constitution import (
+    CALM as CALM,
+    CONSTITUTION as CONSTITUTION,
+    HEATED as HEATED,
+    INSULT as INSULT,
+    NOTHING as NOTHING,
+    RESPECT as RESPECT,
+    approval as approval,
+    critique_prompt as critique_prompt,
+    kit_rows as kit_rows,
+    lessons as lessons,
+    objects as objects,
+    preferences as preferences,
+    review as review,
+    revision_lessons as revision_lessons,
+    revision_prompt as revision_prompt,
+    sentences as sentences,
+    verdict as verdict,
+)
+from .human_feedback import (
+    FeedbackStore as FeedbackStore,
+    Item as Item,
+    Ranking as Ranking,
+    agreement as agreement,
+    consensus as consensus,
+    preference_pairs as preference_pairs,
+    simulated_order as simulated_order,
+)
+from .policy import Policy as Policy, encode_for_policy as encode_for_policy
+from .policy_evaluation import evaluate_policy as evaluate_policy, sampled as sampled
+from .ppo_trainer import (
+    METRICS as METRICS,
+    PPOConfig as PPOConfig,
+    PPOTrainer as PPOTrainer,
+    minibatch_loss as minibatch_loss,
+)
+from .reward_model import (
+    judged_toxicity as judged_toxicity,
+    load_reward as load_reward,
+    pairwise_accuracy as pairwise_accuracy,
+    pairwise_loss as pairwise_loss,
+    train_reward_model as train_reward_model,
+)

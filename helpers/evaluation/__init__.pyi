@@ -1,0 +1,32 @@
+"""The names that labs import from this folder; each is loaded from its module when it is first used."""
+
+from .claims import Claim as Claim, checkpoint as checkpoint
+from .experiments import (
+    answered_exactly as answered_exactly,
+    baselines as baselines,
+    by_part as by_part,
+    by_task as by_task,
+    draw_exemplars as draw_exemplars,
+    headline as headline,
+    load_task_rows as load_task_rows,
+    reference_ceiling as reference_ceiling,
+    rude_rows as rude_rows,
+    run_condition as run_condition,
+    score_tasks as score_tasks,
+)
+from .losses import pair_losses as pair_losses
+from .metrics import (
+    bleu as bleu,
+    distinct_n as distinct_n,
+    exact_match_per_dialogue as exact_match_per_dialogue,
+    rouge as rouge,
+    rouge_per_dialogue as rouge_per_dialogue,
+    unigram_overlap as unigram_overlap,
+)
+from .statistics import (
+    Interval as Interval,
+    exactly as exactly,
+    mean_interval as mean_interval,
+    paired_difference as paired_difference,
+    ratio_interval as ratio_interval,
+)
