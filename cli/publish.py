@@ -108,8 +108,8 @@ def find_set_up(notebook) -> int | None:
     """The index of the first code cell below the heading "Set-up"."""
     below = False
     for index, cell in enumerate(notebook.cells):
-        below = (
-            below or cell.cell_type == "markdown" and re.search(r"^## Set-up$", cell.source, re.MULTILINE) is not None
+        below = below or (
+            cell.cell_type == "markdown" and re.search(r"^## Set-up$", cell.source, re.MULTILINE) is not None
         )
         if below and cell.cell_type == "code":
             return index

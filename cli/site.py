@@ -241,7 +241,9 @@ def build_site(root: Path, build: Path, target: Path, pictures: bool = False) ->
         ExecutedError: no executed lab, or one from which no site or no pictures can be made.
         SiteError: `target` holds something else than a site.
     """
-    if target.exists() and (not target.is_dir() or any(target.iterdir()) and not (target / "searchindex.js").exists()):
+    if target.exists() and (
+        not target.is_dir() or (any(target.iterdir()) and not (target / "searchindex.js").exists())
+    ):
         raise SiteError(f"{target}: holds something else than a site; name another folder with --out")
     runs = read_all(find_notebooks(root), build)
     if pictures:

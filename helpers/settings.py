@@ -154,7 +154,7 @@ class Settings:
             if not isinstance(getattr(self, name), str) or not getattr(self, name).strip():
                 raise SettingsError(f"{name}: {getattr(self, name)!r} is not a text with at least one character")
         for name in REVISIONS:
-            if not (getattr(self, name) is None or isinstance(getattr(self, name), str) and getattr(self, name)):
+            if not (getattr(self, name) is None or (isinstance(getattr(self, name), str) and getattr(self, name))):
                 raise SettingsError(f"{name}: {getattr(self, name)!r} is not a commit or branch name, nor None")
         for name in COUNTS:
             _check_whole(name, getattr(self, name), 1, 10**9)
@@ -196,7 +196,7 @@ def _local_or_hub(value):
         return value
     path, text = Path(value).expanduser(), os.fspath(value)
     is_path = isinstance(value, os.PathLike) or path.is_absolute() or text.startswith(".") or (text and path.exists())
-    return str(path.resolve()) if is_path or not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", text) and text else text
+    return str(path.resolve()) if is_path or (not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", text) and text) else text
 
 
 def _check_local(name, value):

@@ -34,9 +34,12 @@ CARD_ROWS = 60  # of each part: a few minutes; the lab measures on more
 
 def shared_ngrams(texts, others, n=8):
     """The share of the texts' n-grams of words that occur in the others too, in [0, 1]."""
-    grams = lambda text: {
-        tuple(words[start : start + n]) for words in [text.lower().split()] for start in range(len(words) - n + 1)
-    }
+
+    def grams(text):
+        return {
+            tuple(words[start : start + n]) for words in [text.lower().split()] for start in range(len(words) - n + 1)
+        }
+
     known = set().union(*(grams(text) for text in others))
     found = [gram for text in texts for gram in grams(text)]
     return sum(gram in known for gram in found) / max(1, len(found))

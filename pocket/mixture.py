@@ -267,8 +267,11 @@ def corrupt_spans(words, rng, share=0.15, mean_length=3, most=16):
         if start < position:
             continue
         end = min(len(words), start + rng.randint(1, 2 * mean_length - 1))
-        kept += words[position:start] + [f"<extra_id_{number}>"]
-        removed += [f"<extra_id_{number}>"] + words[start:end]
+        kept += [*words[position:start], f"<extra_id_{number}>"]
+        removed += [f"<extra_id_{number}>", *words[start:end]]
         position = end
-    tidy = lambda parts: " ".join(parts).replace(" \n ", "\n").strip()
+
+    def tidy(parts):
+        return " ".join(parts).replace(" \n ", "\n").strip()
+
     return tidy(kept + words[position:]), tidy(removed)

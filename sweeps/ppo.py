@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from helpers.alignment.policy_evaluation import evaluate_policy
 from helpers.alignment.policy import Policy
+from helpers.alignment.policy_evaluation import evaluate_policy
 from helpers.alignment.ppo_trainer import PPOConfig, PPOTrainer
 from helpers.alignment.reward_model import load_reward
 from helpers.data.loading import load_dialogues

@@ -22,8 +22,7 @@ from helpers.runs import KEPT, fingerprint
 from helpers.settings import load_settings, seed_everything
 from helpers.training.methods import Method, full, lora, qat
 from helpers.training.trainer import train
-from sweeps import RESULTS, SEEDS, Results, command_line
-from sweeps import finetuning as finetuning_sweep
+from sweeps import RESULTS, SEEDS, Results, command_line, finetuning as finetuning_sweep
 
 FOLDER, COMMAND = RESULTS / "quantization", "python -m sweeps.quantization"
 SHARE = 8  # of the steps of a fine-tuning, one in so many

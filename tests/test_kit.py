@@ -12,8 +12,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 from packaging.specifiers import SpecifierSet
 
-from cli import doctor
-from cli import run as running
+from cli import doctor, run as running
 from cli.pages import STATE, VIEW, index_page, still, write_figures, write_page
 from helpers.evaluation.claims import CLAIMS_MIME
 
@@ -76,8 +75,7 @@ def test_open_starts_jupyterlab_for_this_computer_alone_with_the_kits_settings(k
 
 
 def test_student_and_publish_reach_their_modules(kit, monkeypatch, tmp_path):
-    from cli import publish as publishing
-    from cli import student as handout
+    from cli import publish as publishing, student as handout
 
     monkeypatch.setenv("JUPYTER_PREFER_ENV_PATH", "1")
     monkeypatch.setattr(handout, "hand_out", lambda *arguments: arguments)

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from helpers import hardware
-from helpers import settings as module
+from helpers import hardware, settings as module
 from helpers.settings import PROFILES, SettingsError, load_settings, seed_everything
 
 
@@ -196,7 +195,7 @@ def test_dtype_follows_the_gpu(monkeypatch, bf16, dtype):
 
 def test_one_seed_for_every_generator():
     def draw():
-        return random.random(), np.random.rand(), torch.rand(1).item()
+        return random.random(), np.random.rand(), torch.rand(1).item()  # noqa: NPY002 - the generator that is seeded
 
     seed_everything(load_settings("pocket"))
     first = draw()

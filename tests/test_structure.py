@@ -32,7 +32,9 @@ NEVER = {
     "sweeps": {"helpers.visualization", "helpers.exercises"},
     "cli": set(ROOMS[2:3]) | set(ROOMS[4:13]) - {"helpers.evaluation"},
 }
-FILES = [path for top in ("helpers", "sweeps", "cli", "pocket", "benchmarks") for path in sorted((ROOT / top).rglob("*.py"))]
+FILES = [
+    path for top in ("helpers", "sweeps", "cli", "pocket", "benchmarks") for path in sorted((ROOT / top).rglob("*.py"))
+]
 MODULES = {".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in FILES}
 
 
@@ -42,7 +44,9 @@ def room_of(module):
 
 
 def imports_of(path):
-    """The kit's modules that a file imports, inside functions too; a package is named where a name of its own is taken."""
+    """The kit's modules that a file imports, inside functions too; a package is named where a name of its own is
+    taken.
+    """
     found = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -111,5 +115,7 @@ def test_tests_mirror_the_folders():
         if folder in ("browser", "hub"):
             continue
         tops = [ROOT / "helpers" / folder, ROOT / folder]
-        places = [place for top in tops for place in (top / f"{name}.py", top / name, top / "__init__.py") if place.exists()]
+        places = [
+            place for top in tops for place in (top / f"{name}.py", top / name, top / "__init__.py") if place.exists()
+        ]
         assert places, f"{path.relative_to(ROOT)}: neither helpers/{folder} nor {folder} holds {name}.py"

@@ -70,8 +70,14 @@ def without_encoding(trees=None):
             None,
         )
         binary = mode is not None and "b" in str(getattr(mode, "value", ""))
-        opens = name == "open" or method == "open" and not name.startswith(("os.", "zipfile.", "webbrowser.", "Image."))
-        text = method in ("read_text", "write_text") or opens and not binary or name in SUBPROCESSES and "text" in given
+        opens = name == "open" or (
+            method == "open" and not name.startswith(("os.", "zipfile.", "webbrowser.", "Image."))
+        )
+        text = (
+            method in ("read_text", "write_text")
+            or (opens and not binary)
+            or (name in SUBPROCESSES and "text" in given)
+        )
         if text and "encoding" not in given:
             found.append(f"{place} {name}")
     return found

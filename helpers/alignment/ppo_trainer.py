@@ -147,7 +147,7 @@ class PPOConfig:
                 raise ValueError(f"{name}: {getattr(self, name)!r} is not a number of at least 0")
         for name in ("learning_rate", "value_learning_rate", "cliprange", *MAY_BE_NONE):
             value = getattr(self, name)
-            if not (value is None and name in MAY_BE_NONE or value is not None and 0 < value < math.inf):
+            if not ((value is None and name in MAY_BE_NONE) or (value is not None and 0 < value < math.inf)):
                 raise ValueError(f"{name}: {value!r} is not a number above 0")
         for name in ("gamma", "lam"):
             if not 0 <= getattr(self, name) <= 1:
@@ -225,7 +225,7 @@ def update(
         the parts of the loss, means over the updates, and how many passes were made.
     """
     found, weights = [], list(policy.trained().values())
-    for epoch, order in enumerate(orders, 1):
+    for epoch, order in enumerate(orders, 1):  # noqa: B007 - used below the loop
         for rows in order.split(config.mini_batch_size):
             loss, parts = minibatch_loss(policy, experience, rows, config)
             optimizer.zero_grad()

@@ -168,7 +168,7 @@ def reading_pairs(products: Sequence[Product], count: int, seed: int, most: int 
     for _ in range(count):
         question = rng.choice(asked)
         right = products.index(question.product)
-        shown = rng.sample([place for place in range(len(products)) if place != right], rng.randrange(most)) + [right]
+        shown = [*rng.sample([place for place in range(len(products)) if place != right], rng.randrange(most)), right]
         rng.shuffle(shown)
         prompts.append(open_prompt(question.text, [documents[place] for place in shown]))
         completions.append(question.answer)

@@ -9,8 +9,8 @@ from .classifier import (
     train_classifier as train_classifier,
 )
 from .compressed_files import (
-    CompressedError as CompressedError,
     WEIGHTS as WEIGHTS,
+    CompressedError as CompressedError,
     file_bytes as file_bytes,
     load_compressed as load_compressed,
     save_compressed as save_compressed,

@@ -4,8 +4,8 @@ from .inspection import inspect_dialogues as inspect_dialogues
 from .lengths import fitting_dialogues as fitting_dialogues, token_lengths as token_lengths
 from .loading import load_dialogues as load_dialogues
 from .pairs import (
-    Collator as Collator,
     IGNORED as IGNORED,
+    Collator as Collator,
     encode_pairs as encode_pairs,
     summary_pairs as summary_pairs,
 )

@@ -48,7 +48,7 @@ class Layout:
 
 def text_fault(value) -> str:
     """What is wrong with a value that must be a text; "" if nothing is."""
-    if value is None or isinstance(value, str) and not value.strip():
+    if value is None or (isinstance(value, str) and not value.strip()):
         return "is empty"
     if not isinstance(value, str):
         return f"is {str(value)[:40]!r} (type {type(value).__name__}), not a text"

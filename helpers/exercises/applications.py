@@ -58,7 +58,7 @@ def documents_that_fit(function):
         ([20, 34], 10, 64),
     ):
         expected = []
-        for number, length in enumerate(lengths):
+        for number, _length in enumerate(lengths):
             if question + sum(lengths[: number + 1]) > window:
                 break
             expected.append(number)

@@ -3,8 +3,8 @@
 from .distributed import (
     ALONE as ALONE,
     FAULTS as FAULTS,
-    Job as Job,
     WAYS as WAYS,
+    Job as Job,
     train_steps as train_steps,
     train_together as train_together,
 )

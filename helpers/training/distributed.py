@@ -139,7 +139,7 @@ def train_steps(model, batches: Sequence[dict], job: Job, rank: int = 0, process
         rows = own_rows(len(batch["labels"]), 0 if job.fault == "same rows" else rank, processes)
         own = {name: values[rows] for name, values in batch.items()}
         labels = own["labels"]
-        logits = model(**{name: values for name, values in own.items()}).logits
+        logits = model(**own).logits
         total = cross_entropy(logits.flatten(0, 1).float(), labels.flatten(), ignore_index=IGNORED, reduction="sum")
         here = (labels != IGNORED).sum().item()
         everywhere = _share(here)

@@ -14,8 +14,8 @@ from .attention import (
 from .families import FamilyModel as FamilyModel, sight as sight
 from .language_models import (
     DOMAINS as DOMAINS,
-    Dialogues as Dialogues,
     RATE as RATE,
+    Dialogues as Dialogues,
     Shape as Shape,
     byte_losses as byte_losses,
     train_decoder as train_decoder,

@@ -5,8 +5,8 @@ from __future__ import annotations
 from matplotlib.colors import to_hex, to_rgb
 
 # Okabe and Ito's palette, moved until each colour has a contrast of 3 to white and keeps its distance from all others
-# for the colour-blind
-# as well (tests/visualization/test_palette.py). A model or a way of prompting keeps its colour in every lab.
+# for the colour-blind as well (tests/visualization/test_palette.py). A model or a way of prompting keeps its colour in
+# every lab.
 BLUE, ORANGE, GREEN, PINK, SKY, RED, GREY = "#0c5187", "#d38100", "#229f61", "#b67b9f", "#858ddc", "#a63700", "#555555"
 PALE = "#8f8f8f"  # bars that stand behind others
 COLOURS = {

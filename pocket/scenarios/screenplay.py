@@ -244,7 +244,7 @@ def _said_always(beat):
 def check(scenario):
     """Everything about a scenario that breaks the rules, as a list of sentences."""
     problems, certain = [], set()
-    if not 1 <= len(scenario.topics):
+    if not len(scenario.topics) >= 1:
         problems.append(f"{scenario.name}: no topic")
     for stage in scenario.stages():
         for beat in stage:

@@ -7,8 +7,7 @@ Lessons in criticizing: every sentence of the kit's own dialogues is taught with
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from helpers.alignment.constitution import (
     CALM,

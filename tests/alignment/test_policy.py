@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from helpers.alignment.policy_evaluation import evaluate_policy
 from helpers.alignment.policy import Policy
+from helpers.alignment.policy_evaluation import evaluate_policy
 from helpers.alignment.ppo import sequence_kl
 from helpers.runs import fingerprint
 from helpers.settings import load_settings

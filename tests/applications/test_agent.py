@@ -3,8 +3,7 @@ ends.
 """
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from helpers.applications.agent import (
     LONGEST,

@@ -90,8 +90,10 @@ def test_the_steps_of_every_kind_reach_the_answer(kind):
         errand = make_errand(kind, PRODUCTS, random.Random(seed))
         steps = iter(errand.steps)
         (trace,) = run_agents(
-            lambda prompts: [next(steps)], [errand.question], {"search": SEARCH, "calculate": calculator_tool}
-        )  # noqa: B023
+            lambda prompts, steps=steps: [next(steps)],
+            [errand.question],
+            {"search": SEARCH, "calculate": calculator_tool},
+        )
         assert trace.answer == errand.answer and len(trace.steps) == len(errand.steps) and errand.kind == kind
         assert not any("refused" in step.observation for step in trace.steps)
         assert all(product.name in errand.question for product in errand.products)

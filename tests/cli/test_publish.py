@@ -156,7 +156,7 @@ def in_colab(monkeypatch, tmp_path):
 
 
 def run_cell(address):
-    exec(compile(set_up_cell(address), "set-up", "exec"), {})  # noqa: S102 - the labs' own code
+    exec(compile(set_up_cell(address), "set-up", "exec"), {})
 
 
 def test_on_ones_own_computer_the_cell_does_nothing(monkeypatch, tmp_path):

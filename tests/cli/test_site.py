@@ -102,7 +102,7 @@ def test_every_internal_link_leads_to_a_place_that_is_there(pages):
             if parts.scheme:
                 continue
             target = (path.parent / unquote(parts.path)).resolve() if parts.path else path
-            if not target.exists() or parts.fragment and unquote(parts.fragment) not in pages[target].ids:
+            if not target.exists() or (parts.fragment and unquote(parts.fragment) not in pages[target].ids):
                 broken.append(f"{path.name}: {link}")
     assert broken == [] and sum(len(page.links) for page in pages.values()) > 500
 

@@ -4,8 +4,7 @@ from itertools import pairwise
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from torch.nn.functional import cross_entropy, kl_div
 
 from helpers.compression.distillation import distillation_loss, half_of, kept_layers, remembering, soften, student_of

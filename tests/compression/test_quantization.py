@@ -2,8 +2,7 @@
 
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 from torchao.quantization.quant_primitives import MappingType, choose_qparams_affine, quantize_affine
 
 from helpers.compression.quantization import (

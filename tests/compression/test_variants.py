@@ -6,8 +6,7 @@ Records of variants: measured from the file, read again instead of measured, com
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from helpers.compression import variants
 from helpers.compression.compressed_files import file_bytes, save_compressed

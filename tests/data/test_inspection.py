@@ -10,8 +10,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 
 from helpers.data import inspection
 from helpers.data.checks import warnings_of
@@ -175,7 +174,7 @@ def test_a_dialogue_in_two_splits_is_a_leak(tmp_path):
         write_jsonl(tmp_path / f"{split}.jsonl", map(good, numbers))
     report = inspect(tmp_path)
     (leak,) = report.warnings
-    assert not report.errors and leak.source == "train.jsonl" or leak.source == "test.jsonl"
+    assert (not report.errors and leak.source == "train.jsonl") or leak.source == "test.jsonl"
     assert "stands in another split too" in leak.what and "must not be trained on" in leak.remedy
 
 

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import datasets
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from helpers.data import loading as data
 from helpers.data.dialogues import merge_annotators

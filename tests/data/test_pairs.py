@@ -1,7 +1,6 @@
 import pytest
 import torch
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from helpers.data.pairs import Collator, SimilarLengths, encode_pairs, summary_pairs
 
@@ -59,11 +58,14 @@ def test_an_epoch_holds_every_pair_once_in_an_order_of_its_own_that_repeats(leng
 def test_neighbours_are_of_similar_length():
     lengths = [int(length) for length in torch.randint(10, 500, (400,), generator=torch.Generator().manual_seed(0))]
     order = list(SimilarLengths(lengths, 8, seed=1))
-    padding = lambda order: sum(
-        8 * max(chosen) - sum(chosen)
-        for start in range(0, 400, 8)
-        for chosen in [[lengths[row] for row in order[start : start + 8]]]
-    )
+
+    def padding(order):
+        return sum(
+            8 * max(chosen) - sum(chosen)
+            for start in range(0, 400, 8)
+            for chosen in [[lengths[row] for row in order[start : start + 8]]]
+        )
+
     assert padding(order) < 0.2 * padding(range(400))
     other = SimilarLengths(lengths, 8, seed=1)
     other.set_epoch(1)

@@ -1,13 +1,12 @@
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
+from hypothesis import given, strategies as st
 
 from helpers.data.prompts import SEPARATOR, TASKS, TEMPLATES, build_prompt, build_task, fit_prompt
 
 
 def by_words(text, verbose=True):
     """A tokenizer for which a word is a token."""
-    return {"input_ids": text.split() + ["</s>"]}
+    return {"input_ids": [*text.split(), "</s>"]}
 
 
 EXAMPLES = [

@@ -91,9 +91,9 @@ def test_scores_have_a_row_for_each_draw_and_a_column_for_each_dialogue(tiny_mod
         "one-shot", tiny_model, tiny_tokenizer, settings, rows, TRAIN, shots=1, draws=3, template="none"
     )
     assert [len(texts) for texts in outcome.completions] == [6, 6, 6]
-    assert {name: scores.shape for name, scores in outcome.scores.items()} == {
-        name: (3, 6) for name in ("rouge1", "rouge2", "rougeL", "rougeLsum")
-    }
+    assert {name: scores.shape for name, scores in outcome.scores.items()} == dict.fromkeys(
+        ("rouge1", "rouge2", "rougeL", "rougeLsum"), (3, 6)
+    )
     assert outcome.per_dialogue().shape == (6,) and np.allclose(
         outcome.per_dialogue("rouge1"), outcome.scores["rouge1"].mean(0)
     )

@@ -3,8 +3,7 @@ import socket
 import numpy as np
 import pytest
 import sacrebleu
-from hypothesis import given, settings
-from hypothesis import strategies as st
+from hypothesis import given, settings, strategies as st
 from rouge_score.rouge_scorer import RougeScorer
 
 from helpers.evaluation.metrics import (
@@ -52,7 +51,7 @@ def test_scores_are_shares_and_rouge_is_their_mean(pairs):
     rows, means = rouge_per_dialogue(*zip(*pairs)), rouge(*zip(*pairs))
     assert set(rows) == set(means) == set(ROUGE_TYPES)
     for name, scores in rows.items():
-        assert scores.shape == (len(pairs),) and ((0 <= scores) & (scores <= 1)).all()
+        assert scores.shape == (len(pairs),) and ((scores >= 0) & (scores <= 1)).all()
         assert means[name] == pytest.approx(scores.mean())
 
 

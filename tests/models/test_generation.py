@@ -3,11 +3,9 @@ from itertools import pairwise
 
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
-from hypothesis import strategies as st
+from hypothesis import HealthCheck, given, settings, strategies as st
 
-from helpers.models import generation
-from helpers.models import generation as rounds
+from helpers.models import generation, generation as rounds
 from helpers.models.generation import (
     NEUTRAL,
     RULES,
@@ -22,7 +20,7 @@ SESSION = settings(max_examples=12, suppress_health_check=[HealthCheck.function_
 SAMPLING = {"do_sample": True, "temperature": 2.0, "max_new_tokens": 12}
 
 
-@pytest.fixture()
+@pytest.fixture
 def say(tiny_model, tiny_tokenizer):
     def generated(prompts, **options):
         return generate(tiny_model, tiny_tokenizer, prompts, show_progress=False, **options)

@@ -12,8 +12,7 @@ import socket
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
-from tokenizers import Tokenizer, pre_tokenizers
-from tokenizers import models as token_models
+from tokenizers import Tokenizer, models as token_models, pre_tokenizers
 from transformers import BertConfig, PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration
 
 from helpers.models import loading as models

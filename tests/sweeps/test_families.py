@@ -9,8 +9,7 @@ import pytest
 
 from helpers.settings import load_settings
 from helpers.transformer.objectives import FAMILIES
-from sweeps import SEEDS, Results, load_results, over_seeds, run_sweep
-from sweeps import families as families_sweep
+from sweeps import SEEDS, Results, families as families_sweep, load_results, over_seeds, run_sweep
 from sweeps.families import (
     COMMAND,
     CONTINUED,
@@ -103,4 +102,4 @@ def test_the_kept_results_are_of_the_shipped_dialogues(bench, results):
 
 
 def test_the_folder_is_among_the_labs_results():
-    assert FOLDER == Path(__file__).resolve().parents[2] / "labs" / "results" / "families"
+    assert Path(__file__).resolve().parents[2] / "labs" / "results" / "families" == FOLDER

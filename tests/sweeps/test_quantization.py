@@ -13,8 +13,7 @@ from helpers.models.loading import load_seq2seq
 from helpers.runs import fingerprint
 from helpers.settings import load_settings
 from helpers.training.methods import full, lora, qat
-from sweeps import Results, each_seed, load_results, over_seeds, run_sweep
-from sweeps import finetuning as finetuning_sweep
+from sweeps import Results, each_seed, finetuning as finetuning_sweep, load_results, over_seeds, run_sweep
 from sweeps.quantization import (
     BEFORE,
     COMMAND,
