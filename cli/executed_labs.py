@@ -16,6 +16,9 @@ from cli.pages import still
 from cli.publish import find_set_up
 from cli.run import read_results
 
+TAG = "picture:"  # a cell tagged picture:lab1-prompting draws docs/lab1-prompting.png
+PROFILE = "pocket"  # what the README shows, anybody can repeat
+
 
 class ExecutedError(ValueError):
     """A build folder, or a file in it, that cannot be used; the message says which command mends it."""
@@ -80,10 +83,6 @@ def read_all(labs: list[Path], build: Path) -> list[Executed]:
             "extras the others"
         )
     return [read_executed(lab, build) for lab in labs]
-
-
-TAG = "picture:"  # a cell tagged picture:lab1-prompting draws docs/lab1-prompting.png
-PROFILE = "pocket"  # what the README shows, anybody can repeat
 
 
 def named(lab: Path) -> dict[str, str]:

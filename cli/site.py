@@ -1,7 +1,8 @@
 """What `kit.py site` does: executed labs and documents become static pages with search and a dark mode.
 
 The pages open from disk without a network. Labs and documents are first written as files for Sphinx, with links that
-work in the site."""
+work in the site.
+"""
 
 from __future__ import annotations
 
@@ -45,6 +46,39 @@ CODE_OR_LINK = re.compile(
     re.MULTILINE | re.DOTALL,
 )
 ELSEWHERE = re.compile(r"[a-z][a-z0-9+.-]*:|//", re.IGNORECASE)
+OPTIONS = {
+    "project": "Lab kit for generative AI",
+    "html_title": "Lab kit for generative AI",
+    "language": "en",
+    "extensions": ["myst_nb", "sphinx.ext.githubpages", "cli.site"],
+    "nb_execution_mode": "off",
+    "nb_ipywidgets_js": {},
+    "myst_enable_extensions": ["dollarmath", "amsmath"],
+    "myst_heading_anchors": 4,
+    "myst_heading_slug_func": "cli.site.slug",
+    "html_math_renderer": "mathml",
+    "html_theme": "furo",
+    "html_copy_source": False,
+    "html_show_sphinx": False,
+    "html_show_copyright": False,
+    "html_use_index": False,
+    "html_show_search_summary": False,
+    "highlight_language": "none",
+    "smartquotes": False,
+}
+# Code of 100 characters fits; figures have dark letters in a dark page too.
+STYLE = """.content { box-sizing: border-box; width: 66em; max-width: 100% } .sidebar-drawer { width: calc(50% - 33em) }
+article img { background: white } article pre { font-size: .8rem }
+div.formula { margin: 1rem 0; overflow-x: auto } .cell_output div { overflow-x: auto }
+.cell_output pre { white-space: pre-wrap }
+"""
+# What a page may do: show itself, with the theme's own scripts. Should one ever get out of an output, browsers neither
+# run it nor fetch or send anything.
+POLICY = (
+    "default-src 'none'; script-src 'self' file: {scripts}; style-src 'self' file: 'unsafe-inline'; img-src "
+    "'self' file: data:; "
+    "font-src 'self' file:; base-uri 'none'; form-action 'self' file:"
+)
 
 
 def slug(heading: str) -> str:
@@ -139,41 +173,6 @@ def write_pages(runs: list[Executed], root: Path, folder: Path):
     (folder / "docs").mkdir(exist_ok=True)
     for picture in (root / "docs").glob("*.png"):
         shutil.copy(picture, folder / "docs" / picture.name)
-
-
-OPTIONS = {
-    "project": "Lab kit for generative AI",
-    "html_title": "Lab kit for generative AI",
-    "language": "en",
-    "extensions": ["myst_nb", "sphinx.ext.githubpages", "cli.site"],
-    "nb_execution_mode": "off",
-    "nb_ipywidgets_js": {},
-    "myst_enable_extensions": ["dollarmath", "amsmath"],
-    "myst_heading_anchors": 4,
-    "myst_heading_slug_func": "cli.site.slug",
-    "html_math_renderer": "mathml",
-    "html_theme": "furo",
-    "html_copy_source": False,
-    "html_show_sphinx": False,
-    "html_show_copyright": False,
-    "html_use_index": False,
-    "html_show_search_summary": False,
-    "highlight_language": "none",
-    "smartquotes": False,
-}
-# Code of 100 characters fits; figures have dark letters in a dark page too.
-STYLE = """.content { box-sizing: border-box; width: 66em; max-width: 100% } .sidebar-drawer { width: calc(50% - 33em) }
-article img { background: white } article pre { font-size: .8rem }
-div.formula { margin: 1rem 0; overflow-x: auto } .cell_output div { overflow-x: auto }
-.cell_output pre { white-space: pre-wrap }
-"""
-# What a page may do: show itself, with the theme's own scripts. Should one ever get out of an output, browsers neither
-# run it nor fetch or send anything.
-POLICY = (
-    "default-src 'none'; script-src 'self' file: {scripts}; style-src 'self' file: 'unsafe-inline'; img-src "
-    "'self' file: data:; "
-    "font-src 'self' file:; base-uri 'none'; form-action 'self' file:"
-)
 
 
 class SiteError(ValueError):

@@ -1,7 +1,8 @@
 """Constitutional AI: principles as data, critique, revision and preferences by the model itself.
 
 Also the lessons that teach a small model to criticize and to revise, written from dialogues whose blunt and neutral
-summaries are both known."""
+summaries are both known.
+"""
 
 from __future__ import annotations
 
@@ -21,6 +22,19 @@ from helpers.models.generation import encode_prompts, evaluating
 from helpers.settings import POCKET, load_settings
 
 NOTHING = "Nothing to object."
+INSULT = re.compile(
+    r"\b(idiot|fool|moron|loser|jerk|liar|hypocrite|coward|imbecile|pig|stupid|pathetic|idiotic|moronic)s?\b",
+    re.IGNORECASE,
+)
+CALMER = {"angrily": "", "loudly": "", "sharply": "", "angry": "unhappy", "furious": "unhappy", "cross": "unhappy"}
+HEATED = re.compile(rf"\b({'|'.join(CALMER)})\b", re.IGNORECASE)
+EMPTY = set(
+    words(
+        "a an the of to and for with is are in on at by be has have that it its was were as not who because "
+        "after over about from this will would "
+        "than s his her their can person1 person2"
+    )
+)  # words that two sentences share whatever they say
 
 
 @dataclass(frozen=True)
@@ -164,21 +178,6 @@ def preferences(
         if abs(values[0] - values[1]) >= margin and one != other:
             pairs.append((number, one, other) if values[0] > values[1] else (number, other, one))
     return pairs
-
-
-INSULT = re.compile(
-    r"\b(idiot|fool|moron|loser|jerk|liar|hypocrite|coward|imbecile|pig|stupid|pathetic|idiotic|moronic)s?\b",
-    re.IGNORECASE,
-)
-CALMER = {"angrily": "", "loudly": "", "sharply": "", "angry": "unhappy", "furious": "unhappy", "cross": "unhappy"}
-HEATED = re.compile(rf"\b({'|'.join(CALMER)})\b", re.IGNORECASE)
-EMPTY = set(
-    words(
-        "a an the of to and for with is are in on at by be has have that it its was were as not who because "
-        "after over about from this will would "
-        "than s his her their can person1 person2"
-    )
-)  # words that two sentences share whatever they say
 
 
 def kit_rows(split: str) -> list[dict]:

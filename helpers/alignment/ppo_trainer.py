@@ -1,7 +1,8 @@
 """Reinforcement by PPO: completions are drawn, judged and learned from, batch after batch; stopped runs resume.
 
 What a batch of judged completions is worth, the mini-batch steps on it, the loop around them, and checkpoints with all
-that the next step depends on, in safetensors and JSON."""
+that the next step depends on, in safetensors and JSON.
+"""
 
 from __future__ import annotations
 
@@ -37,6 +38,24 @@ from helpers.progress import Sparing, progress
 from helpers.runs import fingerprint, latest_checkpoint, notes, seal
 
 KEPT = 2  # checkpoints: the newest, and the one before in case the newest was not written to its end
+MAY_BE_NONE = ("anneal_steps", "kl_target", "max_update_kl", "max_kl", "cliprange_value", "max_grad_norm")
+logger = logging.getLogger(__name__)
+METRICS = {
+    "score": "what the reward model gave the completions, mean",
+    "reward": "score minus the KL penalty, mean: what PPO maximises",
+    "kl": "KL to the reference model, nats a completion, mean",
+    "kl_coef": "β, the weight of that KL in the reward",
+    "entropy": "of the next-token distributions, nats a token: low means that the policy says always the same",
+    "policy_loss": "L_policy, the clipped surrogate, mean over updates",
+    "value_loss": "L_VF, half the squared error of the value head, mean over updates",
+    "clip_fraction": "share of tokens at which clipping stopped the policy's change",
+    "update_kl": "how far the policy moved within the batch, nats a token",
+    "explained_variance": "of the returns by the values: 1 is perfect, 0 no better than a constant",
+    "tokens": "in a completion, end token included, mean",
+    "ended": "share of completions that came to their end token",
+    "epochs": "passes over the batch; fewer than asked for where the KL stopped them",
+    "gradient_norm": "before it was clipped, mean over updates",
+}
 
 
 def _optimizer_tensors(optimizer):
@@ -85,9 +104,6 @@ def resume(trainer) -> list[str]:
         trainer.order.setstate((version, tuple(numbers), gauss))
         trainer.history[:], trainer.kl_coef, trainer.queue = kept["history"], kept["kl_coef"], kept["queue"]
     return faults
-
-
-MAY_BE_NONE = ("anneal_steps", "kl_target", "max_update_kl", "max_kl", "cliprange_value", "max_grad_norm")
 
 
 class PPOError(RuntimeError):
@@ -236,26 +252,6 @@ def update(
         if config.max_update_kl is not None and parts["update_kl"] > config.max_update_kl:
             break
     return {name: sum(parts[name] for parts in found) / len(found) for name in found[0]} | {"epochs": epoch}
-
-
-logger = logging.getLogger(__name__)
-
-METRICS = {
-    "score": "what the reward model gave the completions, mean",
-    "reward": "score minus the KL penalty, mean: what PPO maximises",
-    "kl": "KL to the reference model, nats a completion, mean",
-    "kl_coef": "β, the weight of that KL in the reward",
-    "entropy": "of the next-token distributions, nats a token: low means that the policy says always the same",
-    "policy_loss": "L_policy, the clipped surrogate, mean over updates",
-    "value_loss": "L_VF, half the squared error of the value head, mean over updates",
-    "clip_fraction": "share of tokens at which clipping stopped the policy's change",
-    "update_kl": "how far the policy moved within the batch, nats a token",
-    "explained_variance": "of the returns by the values: 1 is perfect, 0 no better than a constant",
-    "tokens": "in a completion, end token included, mean",
-    "ended": "share of completions that came to their end token",
-    "epochs": "passes over the batch; fewer than asked for where the KL stopped them",
-    "gradient_norm": "before it was clipped, mean over updates",
-}
 
 
 def checked_scores(reward: Callable, prompts: Sequence[str], completions: Sequence[str]) -> torch.Tensor:

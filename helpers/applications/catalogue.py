@@ -67,6 +67,7 @@ QUESTIONS = {
     "price": ("What does the {name} cost?", "How much is the {name}?"),
     "place": ("Where is the {name}?", "Where do I find the {name}?"),
 }
+KINDS = ("place", "together")
 
 
 @dataclass(frozen=True)
@@ -173,9 +174,6 @@ def reading_pairs(products: Sequence[Product], count: int, seed: int, most: int 
         prompts.append(open_prompt(question.text, [documents[place] for place in shown]))
         completions.append(question.answer)
     return prompts, completions
-
-
-KINDS = ("place", "together")
 
 
 @dataclass(frozen=True)

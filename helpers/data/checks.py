@@ -1,6 +1,7 @@
 """Checks of a file of dialogues: what the loader would stop at, and what is suspicious in rows that it would take.
 
-A file is read as the loader reads it; where that would stop, this goes on to find what else is wrong."""
+A file is read as the loader reads it; where that would stop, this goes on to find what else is wrong.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +24,13 @@ USUAL_NAMES = {
     "dialogue": ("dialog", "conversation", "transcript", "text", "chat", "messages"),
     "summary": ("summaries", "abstract", "reference", "target", "highlights"),
 }
+# Repetitions have an upper bound everywhere, so that no text can make the search take long.
+SPEAKER = re.compile(r"^[ \t]{0,20}([^:\n]{1,40}):[ \t]{0,20}\S", re.MULTILINE)
+PLACEHOLDER = re.compile(
+    r"(todo|tbd|tba|n/?a|none|null|nan|x{2,20}|summary|(lorem ipsum|fill in|to be (done|written|added))\b.{0,80})?",
+    re.IGNORECASE | re.DOTALL,
+)
+LEAST_TURNS, LEAST_WORDS, LEAST_SUMMARY_WORDS = 2, 8, 3
 
 
 class Located(NamedTuple):
@@ -167,15 +175,6 @@ def _named(rows, path):
     return [
         Row(row.line, {renamed.get(name, name): value for name, value in row.values.items()}) for row in rows
     ] if renamed else rows, findings
-
-
-# Repetitions have an upper bound everywhere, so that no text can make the search take long.
-SPEAKER = re.compile(r"^[ \t]{0,20}([^:\n]{1,40}):[ \t]{0,20}\S", re.MULTILINE)
-PLACEHOLDER = re.compile(
-    r"(todo|tbd|tba|n/?a|none|null|nan|x{2,20}|summary|(lorem ipsum|fill in|to be (done|written|added))\b.{0,80})?",
-    re.IGNORECASE | re.DOTALL,
-)
-LEAST_TURNS, LEAST_WORDS, LEAST_SUMMARY_WORDS = 2, 8, 3
 
 
 class Sign(NamedTuple):

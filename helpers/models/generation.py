@@ -1,6 +1,7 @@
 """Generation: prompts in, completions out, in batches of similar length, from which rows leave as they end.
 
-Also the generation parameters: names, neutral values and rules, and the check that finds a misspelt or useless one."""
+Also the generation parameters: names, neutral values and rules, and the check that finds a misspelt or useless one.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +19,36 @@ from transformers.modeling_outputs import BaseModelOutput
 from helpers.progress import progress
 
 FEWEST = 8  # rows: a smaller batch is decoded to its end, since another round costs more than it saves
+# What a parameter does when it is not given: nothing. Neither the model's own generation settings nor the library's
+# hidden ones (top_k=50 as soon as one samples) take part.
+NEUTRAL = {
+    "max_new_tokens": 64,
+    "min_new_tokens": 0,
+    "do_sample": False,
+    "temperature": 1.0,
+    "top_k": 0,
+    "top_p": 1.0,
+    "num_beams": 1,
+    "length_penalty": 1.0,
+    "early_stopping": False,
+    "no_repeat_ngram_size": 0,
+    "repetition_penalty": 1.0,
+}
+FOR_SAMPLING = ("temperature", "top_k", "top_p")
+FOR_BEAMS = ("length_penalty", "early_stopping")
+ELSEWHERE = {
+    "num_return_sequences": "repeat the prompt in the list instead, once for each completion wanted",
+    "max_length": "use max_new_tokens, which counts the completion alone",
+    "min_length": "use min_new_tokens, which counts the completion alone",
+}
+TOKEN_IDS = (
+    "bos_token_id",
+    "eos_token_id",
+    "pad_token_id",
+    "decoder_start_token_id",
+    "forced_bos_token_id",
+    "forced_eos_token_id",
+)
 
 
 def end_ids(config) -> list[int]:
@@ -78,30 +109,6 @@ def decode(model, input_ids, mask, config) -> list[list[int]]:
         width = int(mask[~over].sum(1).max()) if not over.all() else 0
         rows, written, states, mask = rows[~over], written[~over], states[~over, :width], mask[~over, :width]
     return outputs
-
-
-# What a parameter does when it is not given: nothing. Neither the model's own generation settings nor the library's
-# hidden ones (top_k=50 as soon as one samples) take part.
-NEUTRAL = {
-    "max_new_tokens": 64,
-    "min_new_tokens": 0,
-    "do_sample": False,
-    "temperature": 1.0,
-    "top_k": 0,
-    "top_p": 1.0,
-    "num_beams": 1,
-    "length_penalty": 1.0,
-    "early_stopping": False,
-    "no_repeat_ngram_size": 0,
-    "repetition_penalty": 1.0,
-}
-FOR_SAMPLING = ("temperature", "top_k", "top_p")
-FOR_BEAMS = ("length_penalty", "early_stopping")
-ELSEWHERE = {
-    "num_return_sequences": "repeat the prompt in the list instead, once for each completion wanted",
-    "max_length": "use max_new_tokens, which counts the completion alone",
-    "min_length": "use min_new_tokens, which counts the completion alone",
-}
 
 
 class GenerationError(ValueError):
@@ -174,16 +181,6 @@ def check_parameters(parameters) -> dict:
             f"max_new_tokens={settings['max_new_tokens']}; raise the maximum or lower the minimum"
         )
     return settings
-
-
-TOKEN_IDS = (
-    "bos_token_id",
-    "eos_token_id",
-    "pad_token_id",
-    "decoder_start_token_id",
-    "forced_bos_token_id",
-    "forced_eos_token_id",
-)
 
 
 def encode_prompts(tokenizer, prompts: Sequence[str]) -> list[list[int]]:

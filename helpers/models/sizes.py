@@ -9,6 +9,18 @@ from torch import nn
 from transformers import T5Config, T5ForConditionalGeneration
 
 COMPONENTS = ("embeddings", "encoder", "decoder", "head", "other")
+COMMON = {
+    "d_kv": 64,
+    "vocab_size": 32128,
+    "feed_forward_proj": "gated-gelu",
+    "decoder_start_token_id": 0,
+    "pad_token_id": 0,
+    "eos_token_id": 1,
+}
+SHAPES = {
+    "google/flan-t5-small": {"d_model": 512, "d_ff": 1024, "num_layers": 8, "num_decoder_layers": 8, "num_heads": 6},
+    "google/flan-t5-base": {"d_model": 768, "d_ff": 2048, "num_layers": 12, "num_decoder_layers": 12, "num_heads": 12},
+}
 
 
 class ParameterCount(NamedTuple):
@@ -50,20 +62,6 @@ def parameter_table(model) -> list[dict]:
         for component, (count, trainable) in counts.items()
         if count or component != "other"
     ]
-
-
-COMMON = {
-    "d_kv": 64,
-    "vocab_size": 32128,
-    "feed_forward_proj": "gated-gelu",
-    "decoder_start_token_id": 0,
-    "pad_token_id": 0,
-    "eos_token_id": 1,
-}
-SHAPES = {
-    "google/flan-t5-small": {"d_model": 512, "d_ff": 1024, "num_layers": 8, "num_decoder_layers": 8, "num_heads": 6},
-    "google/flan-t5-base": {"d_model": 768, "d_ff": 2048, "num_layers": 12, "num_decoder_layers": 12, "num_heads": 12},
-}
 
 
 def untrained(name: str, device: str = "meta", seed: int = 0) -> T5ForConditionalGeneration:

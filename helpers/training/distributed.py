@@ -37,6 +37,11 @@ from helpers.training.memory import Held, held
 
 ALONE, WAYS = "one process", ("ddp", "zero-1", "fsdp")
 FAULTS = ("summed gradients", "same rows", "mean of means")  # of published training code, each for `Job.fault`
+ROOT, WORK = Path(__file__).resolve().parents[2], "work.json"  # where `helpers` is found; what the processes read
+LOOPBACK = {
+    "linux": "lo",
+    "darwin": "lo0",
+}  # gloo would listen on the address of the computer's name, which others may reach; on Windows it takes no such name
 
 
 @dataclass(frozen=True)
@@ -153,13 +158,6 @@ def train_steps(model, batches: Sequence[dict], job: Job, rank: int = 0, process
         optimizer.zero_grad()
     rows, norm, digest, given = first
     return Report(losses, rows, norm, digest, kept, given)
-
-
-ROOT, WORK = Path(__file__).resolve().parents[2], "work.json"  # where `helpers` is found; what the processes read
-LOOPBACK = {
-    "linux": "lo",
-    "darwin": "lo0",
-}  # gloo would listen on the address of the computer's name, which others may reach; on Windows it takes no such name
 
 
 def _load(folder):

@@ -1,6 +1,7 @@
 """Training: one path for every method, on transformers' Seq2SeqTrainer; stopped runs resume, finished ones are loaded.
 
-Batches are steady, checkpoints are sealed, and errors say what to change."""
+Batches are steady, checkpoints are sealed, and errors say what to change.
+"""
 
 from __future__ import annotations
 
@@ -39,6 +40,9 @@ from helpers.runs import RECORD, Record, fingerprint, fingerprint_pairs, latest_
 from helpers.training.methods import WHOLE, Method, adapt
 
 EXPLODED = 3  # times the loss of a model that guesses all tokens alike
+logger = logging.getLogger(__name__)
+ADAPTER, ADAPTER_CONFIG = "adapter_model.safetensors", "adapter_config.json"  # as peft writes them
+PACKAGES = ("torch", "transformers", "peft", "accelerate")  # whose versions decide a result
 
 
 class TrainingError(RuntimeError):
@@ -233,11 +237,6 @@ def batch_size_advice(model, trainer, batch_size):
             continue
         return f"batch_size={batch_size} fits: use it with a larger accumulation"
     return "not even a single pair fits: train LoRA instead of all weights, or a smaller model"
-
-
-logger = logging.getLogger(__name__)
-ADAPTER, ADAPTER_CONFIG = "adapter_model.safetensors", "adapter_config.json"  # as peft writes them
-PACKAGES = ("torch", "transformers", "peft", "accelerate")  # whose versions decide a result
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,6 @@
 """Three families of transformers made of the same blocks: what each may see, what it learns to predict, and the tasks
-that tell them apart: filling a gap, continuing, and what a linear probe reads from the states."""
+that tell them apart: filling a gap, continuing, and what a linear probe reads from the states.
+"""
 
 from __future__ import annotations
 

@@ -21,6 +21,19 @@ from pocket.scenarios.screenplay import FOLDER, UNSEEN, WORLD_FILES, load_scenar
 
 DOMAINS = tuple(sorted(path.stem for path in FOLDER.glob("*.txt") if path.name not in WORLD_FILES))
 BREAK = "\n\n"  # stands before each dialogue: what a model reads first, and what says that one has ended
+BYTES, WINDOW, ROWS, HEAD = (
+    256,
+    256,
+    4,
+    16,
+)  # vocabulary; bytes a row; rows a step: many small steps teach more than few large ones; width of a head
+RATE = (
+    0.32  # by the width: the best rate falls as a model gets wider. Tried at widths 16 to 128; Yang et al. 2022 say why
+)
+# Of the first weights, over the root of the width; with transformers' 0.02 at every width, narrow models took hundreds
+# of steps to begin.
+SPREAD = 0.5
+WARMUP, FLOOR = 0.05, 0.1  # share of the steps in which the rate rises; what is left of it at the end
 
 
 class Dialogues:
@@ -84,21 +97,6 @@ def windows(text: str, length: int) -> torch.Tensor:
     found = byte_ids(text)
     rows = -(-len(found) // length)
     return torch.nn.functional.pad(found, (0, rows * length - len(found)), value=-1).view(rows, length)
-
-
-BYTES, WINDOW, ROWS, HEAD = (
-    256,
-    256,
-    4,
-    16,
-)  # vocabulary; bytes a row; rows a step: many small steps teach more than few large ones; width of a head
-RATE = (
-    0.32  # by the width: the best rate falls as a model gets wider. Tried at widths 16 to 128; Yang et al. 2022 say why
-)
-# Of the first weights, over the root of the width; with transformers' 0.02 at every width, narrow models took hundreds
-# of steps to begin.
-SPREAD = 0.5
-WARMUP, FLOOR = 0.05, 0.1  # share of the steps in which the rate rises; what is left of it at the end
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Widgets of single labs: documents in a prompt, an agent's trace, attention heads, merges, rankings, revisions.
 
-They hold no logic: each hands all its state to a function that tests call as well."""
+They hold no logic: each hands all its state to a function that tests call as well.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +21,12 @@ from helpers.transformer.attention import KINDS, Maps, pieces
 from helpers.transformer.tokenizers import SPACE, bpe_cut, marked
 from helpers.visualization.heatmaps import plot_attention
 from helpers.visualization.widgets import PICTURE, WIDE, png, with_field
+
+VIEWS = {
+    "encoder looks at itself": "encoder",
+    "decoder looks at what it has written": "decoder",
+    "decoder looks at the prompt": "cross",
+}
 
 
 def documents_page(question: str, documents: Sequence[str], tokenizer, count: int, window: int) -> str:
@@ -87,13 +94,6 @@ def step_slider(trace: Trace) -> widgets.Widget:
     slider.observe(redraw, "value")
     redraw()
     return widgets.VBox([with_field(slider, "step"), page], layout=WIDE)
-
-
-VIEWS = {
-    "encoder looks at itself": "encoder",
-    "decoder looks at what it has written": "decoder",
-    "decoder looks at the prompt": "cross",
-}
 
 
 def attention_figure(maps: Maps, tokenizer, kind: str, layer: int, head: int) -> Figure:
