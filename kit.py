@@ -27,7 +27,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parent
 OLDEST, NEWEST = (3, 11), (3, 13)
 INSTALLING = "installing"
-LISTS = ("requirements.txt", "constraints.txt", "pyproject.toml")
+LISTS = ("requirements.txt", "constraints.txt", "pyproject.toml", "setup.py")
 # No other computer gets in, and none is asked for news. Root, as in containers, must be allowed expressly.
 LAB_OPTIONS = [
     "--ServerApp.ip=127.0.0.1",

@@ -15,31 +15,18 @@ import nbformat
 
 TABLE = "pyproject.toml"
 UNPUBLISHED_BADGE = (
-    "[Open in Colab](https://colab.research.google.com/) (from your copy of the kit; the "
-    "notebook needs the folders beside it)"
+    "[Open in Colab](https://colab.research.google.com/) (once it is published: `python kit.py publish OWNER/REPO`)"
 )
 BADGE = re.compile(r"^\[.*Open in Colab.*\]\(https://colab\.research\.google\.com/.*$", re.MULTILINE)
+# The judge of toxicity comes without its dependencies: it asks for one version of scikit-learn, and would exchange the
+# one that is there.
 SET_UP_CELL = """\
-REPOSITORY, TAG = "{repository}", "{tag}"    # where the kit is published: python kit.py publish writes it here
-
-import sys
-
-if "google.colab" in sys.modules:    # in Colab only: on your own computer nothing happens here
-    import subprocess
-    from pathlib import Path
-    here = Path.cwd()
-    kit = next((folder for folder in (here, *here.parents) if (folder / "helpers" / "colab.py").exists()), here / f"kit-{{TAG}}")
-    if not kit.exists():
-        if not REPOSITORY:
-            raise RuntimeError("this copy of the lab is not published: upload the kit's whole folder and go to its folder labs with %cd")
-        address = f"https://github.com/{{REPOSITORY}}"
-        command = ["git", "clone", "--quiet", "--depth=1", f"--branch={{TAG}}", address, str(kit)]
-        fetched = subprocess.run(command, capture_output=True, text=True, check=False)
-        if fetched.returncode:
-            raise RuntimeError(f"{{address}} at {{TAG}} cannot be fetched: {{fetched.stderr}}")
-    sys.path.insert(0, str(kit))
-    from cli.colab import set_up
-    set_up(kit)"""
+try:
+    from helpers import start
+except ImportError:  # the kit is not installed here yet
+    %pip install -q "{kit}"
+    %pip install -q --no-deps "alt-profanity-check>=1.6,<2"
+    from helpers import start"""
 
 
 class PublishError(ValueError):
@@ -99,9 +86,13 @@ def replace_badge(notebook, line: str) -> bool:
     return bool(found)
 
 
-def set_up_cell(address: Address) -> str:
-    """The code of the set-up cell, the same in every lab."""
-    return SET_UP_CELL.format(**address._asdict())
+def set_up_cell(address: Address, lab: str) -> str:
+    """The code of a lab's set-up cell, given its path within the kit; what it installs as long as the kit is published
+    nowhere is the kit's folder.
+    """
+    published = f"genai-lab-kit @ git+https://github.com/{address.repository}@{address.tag}"
+    folder = "/".join([".."] * (len(Path(lab).parts) - 1))
+    return SET_UP_CELL.format(kit=published if address.repository else folder)
 
 
 def find_set_up(notebook) -> int | None:
@@ -129,7 +120,7 @@ def renew(path: Path, root: Path, address: Address) -> bool:
             f'{lab}: needs a line "[Open in Colab](https://colab.research.google.com/)" in its first cell, '
             'and a code cell below a heading "## Set-up"'
         )
-    notebook.cells[index].source = set_up_cell(address)
+    notebook.cells[index].source = set_up_cell(address, lab)
     before = path.read_text(encoding="utf-8")
     content = json.loads(before)  # not nbformat's writer: it sorts the keys of cells that others have written
     for place in (0, index):

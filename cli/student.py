@@ -17,6 +17,7 @@ BESIDE = (
     "requirements.txt",
     "constraints.txt",
     "pyproject.toml",
+    "setup.py",
     "environment.yml",
     "README.md",
     "LICENSE",
@@ -25,7 +26,8 @@ BESIDE = (
     "docs",
     "helpers",
     "pocket",
-    "sweeps/results",
+    "sweeps",
+    "cli",
 )
 LEFT_OUT = ("__pycache__", ".ipynb_checkpoints")
 ANSWER = re.compile(r"<details>\s*<summary>([^<]*)</summary>.*?</details>", re.DOTALL)

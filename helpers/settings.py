@@ -85,6 +85,11 @@ PROFILES = {
         "test_rows": 240,
     },
 }
+FULL, QUICK = SIZES = ("full", "quick")
+# In quick size a lab runs from its first cell to its last in a minute: every line is tried, and no number means
+# anything.
+QUICK_COUNTS = {"train_steps": 8, "ppo_steps": 2, "test_rows": 12, "draws": 1, "max_new_tokens": 24}
+QUICK_SHARE = 25  # of a lab's own counts of rows and steps, one in so many is left
 DTYPES = ("float32", "bfloat16")
 COUNTS = (
     "batch_size",
@@ -142,9 +147,11 @@ class Settings:
     test_rows: int
     draws: int
     seed: int
+    size: str = FULL
 
     def __post_init__(self):
         _check_choice("profile", self.profile, PROFILES)
+        _check_choice("size", self.size, SIZES)
         if self.dtype == "float16":
             raise SettingsError(
                 f"dtype: 'float16' overflows inside T5, so that nothing is learned; choose one of {', '.join(DTYPES)}"
@@ -169,7 +176,20 @@ class Settings:
     @property
     def claims_asserted(self) -> bool:
         """Whether a lab asserts its claims: they were measured on the pocket profile, as it stands in the table."""
-        return self.profile == "pocket" and self._as_in_profile(MEASURED)
+        return self.profile == "pocket" and self.size == FULL and self._as_in_profile(MEASURED)
+
+    @property
+    def exact_asserted(self) -> bool:
+        """Whether claims that hold exactly are asserted: in every size, with the model and data they were tried
+        with.
+        """
+        return self.profile == "pocket" and self.is_reference
+
+    def scaled(self, count: int, least: int = 2) -> int:
+        """A lab's own number of rows or steps: as it is in full size, a small share of it, at least `least`, in
+        quick.
+        """
+        return count if self.size == FULL else max(min(least, count), count // QUICK_SHARE)
 
     def _as_in_profile(self, names):
         return all(getattr(self, name) == PROFILES[self.profile][name] for name in names)
@@ -188,6 +208,17 @@ def _check_whole(name, value, least, most):
 def default_profile() -> str:
     """ "base" with a CUDA GPU and a reachable hub, else "pocket"; without a GPU the network is not even looked at."""
     return "base" if torch.cuda.is_available() and hub_is_reachable() else "pocket"
+
+
+def chosen_size() -> str:
+    """ "quick" where LAB_SIZE says so, else "full".
+
+    Raises:
+        SettingsError: LAB_SIZE is neither of the two.
+    """
+    size = os.environ.get("LAB_SIZE") or FULL
+    _check_choice("LAB_SIZE", size, SIZES)
+    return size
 
 
 def _local_or_hub(value):
@@ -250,7 +281,9 @@ def load_settings(profile: str | None = None, **overrides) -> Settings:
     for name, value in overrides.items():
         if name not in known:
             raise SettingsError(f"{name}: no such setting (value {value!r}); the settings are {', '.join(known)}")
-    values = PROFILES[profile] | _replacements(overrides)
+    values = PROFILES[profile] | _replacements(overrides) | {"size": overrides.get("size", chosen_size())}
+    if values["size"] == QUICK:
+        values |= {name: min(count, values[name]) for name, count in QUICK_COUNTS.items()}
     values |= {name: value for name, value in overrides.items() if name not in ("model", "data")}
     if values["device"] == "auto":
         values["device"] = available_devices()[0]

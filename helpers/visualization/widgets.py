@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 import io
-import os
 from collections.abc import Sequence
 
 import ipywidgets as widgets
@@ -15,7 +14,6 @@ from helpers.data.prompts import TEMPLATES, fit_prompt
 from helpers.display import notice, table
 from helpers.models.generation import GenerationError, generate
 from helpers.models.sampling import next_token_logits, token_distribution
-from helpers.settings import PROFILES, default_profile
 from helpers.visualization.curves import plot_losses, plot_metrics
 from helpers.visualization.plots import plot_next_token
 
@@ -31,12 +29,6 @@ NAMES = {
 }
 WIDE = widgets.Layout(width="99%")
 PICTURE = {"max_width": "calc(100% - 4px)", "height": "auto", "align_self": "flex-start"}  # a narrow window shrinks it
-
-
-def profile_dropdown() -> widgets.Dropdown:
-    """The choice of a profile, set to LAB_PROFILE or to what suits this machine."""
-    chosen = os.environ.get("LAB_PROFILE") or default_profile()
-    return widgets.Dropdown(options=list(PROFILES), value=chosen if chosen in PROFILES else None, description="profile")
 
 
 def png(figure: Figure) -> bytes:

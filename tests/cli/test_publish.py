@@ -3,12 +3,10 @@ refused.
 """
 
 import json
+import re
 import shutil
-import subprocess
-import sys
 import tomllib
 from pathlib import Path
-from types import ModuleType
 
 import nbformat
 import pytest
@@ -53,13 +51,22 @@ def test_badge_and_set_up_cell_are_those_of_the_one_address(lab):
     address, notebook = read_address(ROOT), nbformat.read(lab, as_version=4)
     remedy = "run python kit.py publish: it writes both anew"
     assert badge(address, lab.relative_to(ROOT).as_posix()) in notebook.cells[0].source.splitlines(), remedy
-    assert notebook.cells[find_set_up(notebook)].source == set_up_cell(address), remedy
+    assert notebook.cells[find_set_up(notebook)].source == set_up_cell(address, lab.relative_to(ROOT).as_posix()), (
+        remedy
+    )
 
 
-def test_the_set_up_cell_is_short_and_the_same_in_every_lab():
-    assert len({set_up_of(lab) for lab in LABS}) == 1
-    lines = set_up_cell(PUBLISHED).splitlines()
-    assert len(lines) <= 25 and max(map(len, lines)) <= 140
+def test_the_set_up_cell_is_short_and_the_same_in_every_published_lab(copy):
+    publish(copy, find_notebooks(copy), *PUBLISHED)
+    (cell,) = {set_up_of(lab) for lab in find_notebooks(copy)}
+    assert len(cell.splitlines()) <= 6 and '"genai-lab-kit @ git+https://github.com/learner/kit-2@v1.2.3"' in cell
+
+
+@in_every_lab
+def test_before_it_is_published_the_set_up_cell_installs_the_kits_own_folder(lab):
+    cell = set_up_cell(Address("", "v1"), lab.relative_to(ROOT).as_posix())
+    (place,) = re.findall(r'%pip install -q "([./]+)"', cell)
+    assert (lab.parent / place).resolve() == ROOT
 
 
 def test_publishing_rewrites_every_lab_and_nothing_else_in_it(copy, capsys):
@@ -75,7 +82,7 @@ def test_publishing_rewrites_every_lab_and_nothing_else_in_it(copy, capsys):
         assert changed == [0, find_set_up(nbformat.read(path, as_version=4))] and list(new) == list(old)
         link = f"https://colab.research.google.com/github/learner/kit-2/blob/v1.2.3/{path.relative_to(copy).as_posix()}"
         assert f"[▶ Open in Colab]({link})\n" in new["cells"][0]["source"], "the badge leads to this lab"
-        assert set_up_of(path).startswith('REPOSITORY, TAG = "learner/kit-2", "v1.2.3"')
+        assert "github.com/learner/kit-2@v1.2.3" in set_up_of(path)
     assert publish(copy, list(before), None, None) == 0 and "nothing rewritten" in capsys.readouterr().out
     assert publish(copy, list(before), "", read_address(ROOT).tag) == 0
     if not read_address(ROOT).repository:
@@ -143,54 +150,7 @@ def test_no_picture_is_fetched_when_a_published_lab_is_shown(copy, tmp_path):
             f'href="https://colab.research.google.com/github/learner/kit-2/blob/v1.2.3/{path.relative_to(copy).as_posix()}"'
             in page
         )
-        assert "<img" not in page and 'src="http' not in page
-
-
-@pytest.fixture
-def in_colab(monkeypatch, tmp_path):
-    """This process as a Colab kernel in an empty folder."""
-    monkeypatch.setitem(sys.modules, "google.colab", ModuleType("google.colab"))
-    monkeypatch.setattr(sys, "path", list(sys.path))
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-def run_cell(address):
-    exec(compile(set_up_cell(address), "set-up", "exec"), {})
-
-
-def test_on_ones_own_computer_the_cell_does_nothing(monkeypatch, tmp_path):
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(subprocess, "run", None)
-    before = list(sys.path), set(sys.modules)
-    run_cell(PUBLISHED)
-    assert before == (sys.path, set(sys.modules)) and Path.cwd() == tmp_path and not list(tmp_path.iterdir())
-
-
-def test_what_is_not_published_says_so(in_colab):
-    with pytest.raises(RuntimeError, match="not published: upload the kit's whole folder"):
-        run_cell(Address("", "v1"))
-
-
-def test_what_cannot_be_fetched_is_named_with_gits_reason(in_colab, monkeypatch):
-    monkeypatch.setenv("GIT_CONFIG_COUNT", "1")
-    monkeypatch.setenv("GIT_CONFIG_KEY_0", f"url.{(in_colab / 'nowhere').as_uri()}.insteadOf")
-    monkeypatch.setenv("GIT_CONFIG_VALUE_0", "https://github.com/learner/kit-2")
-    with pytest.raises(
-        RuntimeError, match=r"https://github.com/learner/kit-2 at v1.2.3 cannot be fetched: (?s:.*)nowhere"
-    ):
-        run_cell(PUBLISHED)
-
-
-def test_a_kit_that_was_uploaded_is_used_where_it_lies(in_colab, monkeypatch):
-    from cli import colab
-
-    found = []
-    monkeypatch.setattr(colab, "set_up", found.append)
-    monkeypatch.setattr(subprocess, "run", None)
-    monkeypatch.chdir(ROOT / "labs")
-    run_cell(Address("", "v1"))
-    assert found == [ROOT] and sys.path[0] == str(ROOT)
+        assert 'src="http' not in page
 
 
 def test_an_unpublished_badge_is_the_one_of_the_handout():
