@@ -1,18 +1,30 @@
-"""The documents: links lead to files and headings that are there; what troubleshooting quotes, the kit does print."""
+"""The documents: links, commands, files, modules and names in them are there, versions agree; what troubleshooting
+quotes, the kit does print.
+"""
 
 import ast
+import importlib.util
 import re
+import shlex
+import tomllib
+from collections import defaultdict
 from functools import lru_cache
 from pathlib import Path
 from urllib.parse import unquote
 
 import nbformat
 import pytest
+import yaml
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 ROOT = Path(__file__).resolve().parent.parent
-DOCUMENTS = ["README.md", *sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").glob("*.md"))]
+GUIDES = sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").glob("*.md"))
+DOCUMENTS = ["README.md", "CONTRIBUTING.md", "CHANGELOG.md", *GUIDES]
 MADE_LATER = ("build", ".venv")  # there after a run, but not in the repository
+FOLDERS = ("helpers", "sweeps", "cli", "pocket", "benchmarks")
+# Named in the documents as something to be made: by a lab, by a reader, or by git.
+NOT_YET = re.compile(r"labs/runs\b|pocket/scenarios/mine\.txt$")
+OLD = {"CHANGELOG.md"}  # a changelog names what is no longer there
 
 
 def without_code(text):
@@ -79,28 +91,31 @@ def test_every_relative_link_resolves(name):
 
 
 def test_the_documents_are_there_and_the_readme_leads_to_them():
-    wanted = {f"docs/{name}.md" for name in ("concepts", "glossary", "troubleshooting", "teaching")}
-    assert wanted <= set(DOCUMENTS)
+    wanted = {"concepts", "glossary", "troubleshooting", "teaching", "results", "structure", "dependencies"}
+    assert {f"docs/{name}.md" for name in wanted} <= set(GUIDES)
     targets = link_targets((ROOT / "README.md").read_text(encoding="utf-8"))
-    assert wanted <= {target.partition("#")[0] for target in targets}
+    assert set(GUIDES) <= {target.partition("#")[0] for target in targets}
 
 
-def test_the_readme_names_every_helper():
-    tree = re.search(
-        r"^kit\.py .*?(?=^```)", (ROOT / "README.md").read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL
-    )[0]
-    named = set(re.findall(r"[\w…]+\.py", tree))
-    missing = [
-        path.name
-        for path in (ROOT / "helpers").glob("[!_]*.py")
-        if path.name not in named and f"…_{path.name.partition('_')[2]}" not in named
-    ]
-    assert missing == []
-    assert [
-        name
-        for name in named
-        if "…" not in name and not list(ROOT.glob(name)) and not list(ROOT.glob(f"helpers/{name}"))
-    ] == []
+def test_the_readme_is_short_and_leads_to_every_lab():
+    text = (ROOT / "README.md").read_bytes()
+    assert len(text) <= 8192
+    labs = {
+        path.relative_to(ROOT).as_posix() for path in (ROOT / "labs").rglob("[!.]*.ipynb") if "runs" not in path.parts
+    }
+    assert {target for target in link_targets(text.decode()) if target.endswith(".ipynb")} == labs
+
+
+def test_the_readme_and_the_results_show_every_picture():
+    shown = {(ROOT / target).name for target in link_targets((ROOT / "README.md").read_text(encoding="utf-8"))}
+    shown |= set(link_targets((ROOT / "docs" / "results.md").read_text(encoding="utf-8")))
+    assert {path.name for path in (ROOT / "docs").glob("*.png")} <= shown
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_lines_are_short(name):
+    lines = (ROOT / name).read_text(encoding="utf-8").splitlines()
+    assert [line for line in lines if len(line) > 120 and not line.startswith("|")] == []
 
 
 def table_rows(text):
@@ -156,9 +171,207 @@ def test_every_numbered_section_of_a_lab_is_a_concept(lab):
     assert {anchor for anchor in anchors(ROOT / "labs" / lab) if re.match(r"\d+\.-", anchor)} <= linked
 
 
+def modules():
+    """{folder: names of its modules} of the kit, folders as "helpers/data"."""
+    found = defaultdict(set)
+    for folder in FOLDERS:
+        for path in (ROOT / folder).rglob("*.py"):
+            if path.name != "__init__.py":
+                found[path.parent.relative_to(ROOT).as_posix()].add(path.name)
+    return found
+
+
+def listed_modules(text):
+    """The same, as docs/structure.md lists them: a heading for each folder, below it tables of modules."""
+    parts = re.split(r"^## (.+)$", text, flags=re.MULTILINE)[1:]
+    return {
+        folder.strip(): {name for row in table_rows(part) for name in re.findall(r"`([\w.]+)`", row[0])}
+        for folder, part in zip(parts[::2], parts[1::2])
+    }
+
+
+def test_every_module_is_listed_in_its_folder_and_no_other():
+    assert listed_modules((ROOT / "docs" / "structure.md").read_text(encoding="utf-8")) == modules()
+
+
+def test_every_package_has_its_reason():
+    rows = table_rows((ROOT / "docs" / "dependencies.md").read_text(encoding="utf-8"))
+    given = [name.strip() for row in rows for name in row[0].split(",")]
+    lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    needed = [re.match(r"[\w.-]+", line)[0] for line in lines if re.match(r"\w", line)]
+    assert sorted(given) == sorted(needed)
+
+
+def code_lines(text):
+    """Lines of code in a document: of fenced blocks and between backticks."""
+    blocks = re.findall(r"^[ \t]*```[^\n]*\n(.*?)^[ \t]*```", text, re.MULTILINE | re.DOTALL)
+    lines = [line.strip() for block in blocks for line in block.splitlines()]
+    rest = re.sub(r"^[ \t]*```.*?^[ \t]*```", "", text, flags=re.MULTILINE | re.DOTALL)
+    return lines + [" ".join(code.split()) for code in re.findall(r"`([^`]+)`", rest)]
+
+
+def words_after(start, text):
+    """The words of each command that begins with `start`, comments left out."""
+    commands = [line[place.end() :] for line in code_lines(text) for place in [re.search(start, line)] if place]
+    return [shlex.split(command.replace("…", ""), comments=True) for command in commands]
+
+
+@pytest.fixture(scope="module")
+def kit():
+    """kit.py as a module, without running it."""
+    spec = importlib.util.spec_from_file_location("kit", ROOT / "kit.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def wrong_commands(text, kit):
+    """Commands of a document that kit.py would refuse, modules that cannot be run, test files that are not there."""
+    wrong = []
+    for words in words_after(r"(?<!\S)(?:python[\d.]*|py(?: -[\d.]+)?) kit\.py ", text):
+        try:
+            options = kit.parse(words)
+            kit.choose_labs(getattr(options, "labs", []) or [], kit.find_labs(ROOT))
+        except (SystemExit, kit.KitError):
+            wrong.append(f"kit.py {' '.join(words)}")
+        if words[0] == "test":
+            wrong += [word for word in words[1:] if word.startswith("tests") and not (ROOT / word).exists()]
+    for module, *_ in words_after(r"(?<!\S)(?:\S*/)?python -m ", text):
+        top, file = module.partition(".")[0], ROOT / f"{module.replace('.', '/')}.py"
+        if top in FOLDERS:
+            if not file.exists() or "__main__" not in file.read_text(encoding="utf-8"):
+                wrong.append(f"-m {module}")
+        elif importlib.util.find_spec(top) is None:
+            wrong.append(f"-m {module}")
+    return wrong
+
+
+@pytest.mark.parametrize("name", DOCUMENTS)
+def test_commands_can_be_run(name, kit):
+    assert wrong_commands((ROOT / name).read_text(encoding="utf-8"), kit) == []
+
+
+def test_the_documents_name_commands(kit):
+    texts = {name: (ROOT / name).read_text(encoding="utf-8") for name in DOCUMENTS}
+    assert len(words_after(r"python kit\.py ", texts["README.md"])) > 5
+    assert len(words_after(r"python -m ", texts["docs/teaching.md"])) > 5
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "python kit.py rnu 1",
+        "python kit.py run 77",
+        "python3 kit.py run 1 --profil pocket --fast",
+        "python kit.py test tests/nowhere.py",
+        "python -m helpers.inspection my.csv",
+        ".venv/bin/python -m helpers.data.splits",
+        "LAB_PROFILE=pocket .venv/bin/python -m no_such_package labs",
+    ],
+)
+def test_wrong_commands_are_found(kit, code):
+    assert len(wrong_commands(f"Call `{code}` now.", kit)) == 1
+    assert len(wrong_commands(f"Call\n```\npython kit.py doctor\n{code}    # this\n```\n", kit)) == 1
+
+
+def names_of(file):
+    """Names that a Python file defines at its top, or that the file of stubs beside it does."""
+    found = set()
+    for path in (file, file.with_suffix(".pyi")):
+        for node in ast.parse(path.read_text(encoding="utf-8")).body if path.exists() else ():
+            if isinstance(node, ast.ImportFrom):
+                found |= {alias.asname or alias.name for alias in node.names}
+            elif isinstance(node, ast.FunctionDef | ast.ClassDef):
+                found.add(node.name)
+            elif isinstance(node, ast.Assign):
+                found |= {name.id for target in node.targets for name in ast.walk(target) if isinstance(name, ast.Name)}
+    return found
+
+
+def is_name(dotted):
+    """Whether "helpers.data.splits" or "helpers.evaluation.metrics.rouge" is a folder, a module or a name in one."""
+    place, steps = ROOT, dotted.split(".")
+    while steps and (place / steps[0]).is_dir():
+        place /= steps.pop(0)
+    file = place / "__init__.py"
+    if steps and (place / f"{steps[0]}.py").exists():
+        file = place / f"{steps.pop(0)}.py"
+    return not steps or (len(steps) == 1 and steps[0] in names_of(file))
+
+
+def missing_names(text):
+    """Files, modules and names of the kit that a document has between backticks or in Python code, and that are not
+    there.
+    """
+    lines = code_lines(text)
+    tops = "|".join((*FOLDERS, "labs", "docs", "tests"))
+    files = {
+        word.rstrip("/.")
+        for line in lines
+        for word in re.findall(rf"(?<![\w./-])(?:{tops})/[\w./-]*", line.split("#")[0])
+    }
+    dotted = {
+        word for line in lines for word in re.findall(rf"(?<![\w./])(?:{'|'.join(FOLDERS)})(?:\.[a-z_]\w*)+", line)
+    }
+    dotted = {word for word in dotted if not word.endswith((".py", ".md", ".json"))}
+    for line in lines:
+        if found := re.match(rf"from ((?:{'|'.join(FOLDERS)})[\w.]*) import ([\w, ]+)", line):
+            dotted |= {f"{found[1]}.{name.strip()}" for name in found[2].split(",")}
+    lost = [name for name in files if not NOT_YET.match(name) and not is_there(ROOT / name, ROOT)]
+    return sorted(lost + [name for name in dotted if not is_name(name)])
+
+
+@pytest.mark.parametrize("name", [name for name in DOCUMENTS if name not in OLD])
+def test_files_modules_and_names_are_there(name):
+    assert missing_names((ROOT / name).read_text(encoding="utf-8")) == []
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "`helpers/inspection.py`",
+        "`helpers.metrics.rouge`",
+        "`python -m sweeps.nothing`",
+        "`sweeps/results/nothing`",
+        "```python\nfrom helpers.exercises import CHECKS, solves  # helpers.exercises\n```",
+        "`helpers.evaluation.metrics.rogue`",
+    ],
+)
+def test_missing_names_are_found(code):
+    assert len(missing_names(f"See\n{code}\n")) == 1
+    assert (
+        missing_names("See `helpers/settings.py`, `helpers.evaluation.metrics.rouge`, `helpers.exercises.solves`") == []
+    )
+
+
+def test_the_version_is_the_same_everywhere():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text(encoding="utf-8"))
+    latest = re.search(r"^## \[([\d.]+)\]", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.MULTILINE)[1]
+    assert citation["version"] == latest == project["project"]["version"]
+    assert citation["title"] == project["project"]["name"] and citation["license"] == project["project"]["license"]
+    assert project["tool"]["kit"]["tag"] == f"v{latest}"
+
+
+def test_ruff_is_the_same_everywhere():
+    hooks = yaml.safe_load((ROOT / ".pre-commit-config.yaml").read_text(encoding="utf-8"))["repos"]
+    (revision,) = [place["rev"] for place in hooks if place["repo"].endswith("/ruff-pre-commit")]
+    told = re.search(r'"ruff==(\d+\.\d+)\.\*"', (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8"))[1]
+    assert revision.startswith(f"v{told}.")
+
+
+def test_both_forms_ask_for_the_doctor():
+    for name in ("bug", "question"):
+        form = yaml.safe_load((ROOT / ".github" / "ISSUE_TEMPLATE" / f"{name}.yml").read_text(encoding="utf-8"))
+        doctor = next(part for part in form["body"] if part.get("id") == "doctor")
+        assert "python kit.py doctor" in doctor["attributes"]["label"]
+        assert doctor.get("validations", {}).get("required", False) == (name == "bug")
+
+
 def kit_texts():
     """Every text in the kit's own source, f-strings in pieces; adjacent literals are one."""
-    files = [ROOT / "kit.py", *sorted((ROOT / "helpers").glob("*.py"))]
+    files = [ROOT / "kit.py", *sorted((ROOT / "helpers").rglob("*.py")), *sorted((ROOT / "cli").rglob("*.py"))]
+    files += sorted((ROOT / "sweeps").glob("*.py"))
     return [
         node.value
         for file in files
