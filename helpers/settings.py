@@ -88,7 +88,7 @@ PROFILES = {
 FULL, QUICK = SIZES = ("full", "quick")
 # In quick size a lab runs from its first cell to its last in a minute: every line is tried, and no number means
 # anything.
-QUICK_COUNTS = {"train_steps": 8, "ppo_steps": 2, "test_rows": 12, "draws": 1, "max_new_tokens": 24}
+QUICK_COUNTS = {"train_steps": 8, "ppo_steps": 2, "test_rows": 12, "draws": 1}
 QUICK_SHARE = 25  # of a lab's own counts of rows and steps, one in so many is left
 DTYPES = ("float32", "bfloat16")
 COUNTS = (

@@ -8,14 +8,17 @@ import warnings
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from datasets import DatasetDict
+from datasets import Dataset, DatasetDict
 
 from helpers.data.loading import SPLITS, load_dialogues
 from helpers.data.pairs import summary_pairs
 from helpers.data.records import LISTED, DataError
 from helpers.models.loading import load_tokenizer
+from helpers.settings import QUICK
 
 TAUGHT = ("train", "validation")  # splits whose summaries are completions that a model learns
+
+QUICK_ROWS = {"train": 96}  # of each part in quick size; 12 of every other split
 
 
 class Length(NamedTuple):
@@ -50,15 +53,26 @@ def token_lengths(rows: Sequence, tokenizer) -> list[Length]:
     return [Length(prompt, summary) for prompt, summary in zip(*counted)]
 
 
+def a_few(rows: Dataset, count: int) -> Dataset:
+    """So many rows of each part (the column `part`, where there is one), evenly from the first to the last."""
+    parts: dict[str, list[int]] = {}
+    for number, part in enumerate(rows["part"] if "part" in rows.column_names else [""] * len(rows)):
+        parts.setdefault(part, []).append(number)
+    kept = [place for numbers in parts.values() for place in numbers[:: max(1, len(numbers) // count)][:count]]
+    return rows.select(sorted(kept))
+
+
 def fitting_dialogues(settings, on_bad_rows: str = "error") -> DatasetDict:
     """`load_dialogues` without the rows that are too long for the settings; a warning lists those. What stays is not
-    cut.
+    cut. In quick size a few rows of each part are left.
 
     Raises:
         DataError: as `load_dialogues`; every row of train, validation or test is too long.
         ModelError: the model folder has no tokenizer that can be loaded.
     """
     data, tokenizer = load_dialogues(settings, on_bad_rows), load_tokenizer(settings)
+    if settings.size == QUICK:
+        data = DatasetDict({split: a_few(rows, QUICK_ROWS.get(split, 12)) for split, rows in data.items()})
     kept, left = {}, []
     for split, rows in data.items():
         faults = [length.too_long(settings, split) for length in token_lengths(list(rows), tokenizer)]
