@@ -2,7 +2,7 @@
 
     python kit.py run 1        executes lab 1 and writes pages to build/
     python kit.py open 1       opens lab 1 in JupyterLab
-    python kit.py test         tests helpers and labs
+    python kit.py test         tests helpers, and runs every lab in a quick size; with --full every lab whole
     python kit.py bench        measures
     python kit.py doctor       says what is wrong with this computer's set-up
     python kit.py site         builds a site of the executed labs and the documents, with search
@@ -29,6 +29,7 @@ OLDEST, NEWEST = (3, 11), (3, 13)
 INSTALLING = "installing"
 LISTS = ("requirements.txt", "constraints.txt", "pyproject.toml", "setup.py")
 # No other computer gets in, and none is asked for news. Root, as in containers, must be allowed expressly.
+QUICK = ["-n", "2", "--dist", "loadfile"]  # the cells of a lab stay together, and two labs run at a time
 LAB_OPTIONS = [
     "--ServerApp.ip=127.0.0.1",
     "--LabApp.news_url=None",
@@ -183,7 +184,11 @@ def parse(arguments):
     run.add_argument("--out", type=Path, default=ROOT / "build", help="folder for the pages (default: build)")
     lab = commands.add_parser("open", help="open JupyterLab on 127.0.0.1")
     lab.add_argument("lab", nargs="?", help="number or name")
-    commands.add_parser("test", help="run pytest over tests and labs; arguments go to pytest", add_help=False)
+    commands.add_parser(
+        "test",
+        help="run pytest over tests and labs, in a quick size unless --full is given; other arguments go to pytest",
+        add_help=False,
+    )
     bench = commands.add_parser("bench", help="run the benchmarks")
     bench.add_argument("benchmarks", nargs="*", metavar="NAME", help="names of files in benchmarks/; default: all")
     site = commands.add_parser(
@@ -210,7 +215,8 @@ def parse(arguments):
     publish.add_argument("repository", nargs="?", metavar="OWNER/REPO", help="on GitHub; default: see pyproject.toml")
     publish.add_argument("--tag", help="what labs fetch; default: see pyproject.toml")
     if arguments[:1] == ["test"]:
-        return argparse.Namespace(command="test", pytest=arguments[1:])
+        chosen = [argument for argument in arguments[1:] if argument != "--full"]
+        return argparse.Namespace(command="test", pytest=chosen, full=len(chosen) < len(arguments) - 1)
     return parser.parse_args(arguments)
 
 
@@ -264,7 +270,11 @@ def perform(options):
 
         os.chdir(ROOT)
         os.environ.setdefault("LAB_PROFILE", "pocket")
-        return int(pytest.main(options.pytest or ["-q"]))
+        os.environ["KIT_TEST_SIZE"] = "full" if options.full else "quick"  # of labs; conftest.py hands it to them
+        if options.full:  # labs train with all cores, one after the other
+            return int(pytest.main(options.pytest or ["-q"]))
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
+        return int(pytest.main([*QUICK, *(options.pytest or ["-q"])]))
     if options.command == "site":
         from cli.site import site
 

@@ -8,7 +8,8 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+import time
+from collections.abc import Iterable, Iterator, Mapping
 from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
@@ -17,26 +18,36 @@ GB = 1e9
 LEAST_MEMORY, LEAST_DISK, SETUP_DISK = 3 * GB, 0.5 * GB, 4 * GB
 SET_UP = "python kit.py run does the set-up"
 REINSTALL = "python kit.py run installs again after deleting the folder .venv"
+BROKEN = (ImportError, OSError, RuntimeError, AttributeError)  # what a torch that does not start is known to raise
 STATES = {
     "ready": ("complete", ""),
     "missing": ("not there yet, or its Python does not start", SET_UP),
     "interrupted": ("an installation was interrupted", SET_UP),
     "outdated": ("the requirements changed since, or the folder was moved", SET_UP),
 }
-# How long a lab takes, by profile; measured, so a profile without an entry has not been.
-EXPECTED = {
-    "1": {"pocket": "about 2 minutes on two cores"},
-    "2": {"pocket": "about 6 minutes on two cores"},
-    "3": {"pocket": "about 7 minutes on two cores"},
-    "human_feedback": {"pocket": "under 3 minutes on two cores"},
-    "distillation": {"pocket": "little more than a minute on two cores after lab 2"},
-    "pruning": {"pocket": "about a minute and a half on two cores after lab 2"},
-    "quantization": {"pocket": "about 2 minutes on two cores after lab 2"},
-    "inside_a_transformer": {"pocket": "about a minute on two cores"},
-    "scaling": {"pocket": "about a minute on two cores"},
-    "applications": {"pocket": "about a minute on two cores"},
-    "constitutional_ai": {"pocket": "about 2 minutes on two cores"},
+# What a lab's run with the profile pocket costs, in 10⁹ operations: its seconds times `measured_rate` of the same
+# computer; `calibrate` makes this table anew. Now: 35 · 10⁹ operations a second, and seconds of runs on two cores of
+# an Intel Xeon that other programs kept busy, divided by 1.6, which is how much longer they took for that. Not run
+# there yet, with the minutes of an older table in their place: constitutional_ai, distillation, human_feedback,
+# inside_a_transformer, pruning, quantization, scaling.
+COSTS = {
+    "01_dialogue_summarization": 2343,
+    "02_full_vs_lora_finetuning": 16319,
+    "03_ppo_detoxification": 6912,
+    "applications": 3879,
+    "constitutional_ai": 4200,
+    "distillation": 2520,
+    "human_feedback": 5880,
+    "inside_a_transformer": 2100,
+    "pruning": 3150,
+    "quantization": 4200,
+    "scaling": 2100,
 }
+AFTER_LAB_2 = ("03_ppo_detoxification", "distillation", "pruning", "quantization")  # they load its fine-tuned model
+# Products of float32 matrices (rows, inner, columns) in a step of pocket-t5: 8 dialogues of 160 tokens, and 8 summaries
+# of 40.
+PRODUCTS = ((1280, 192, 192), (1280, 192, 512), (1280, 512, 192), (320, 192, 5024))
+SECONDS = 1.0  # that measuring takes
 
 
 class Row(NamedTuple):
@@ -157,7 +168,7 @@ def hardware_rows() -> Iterator[Row]:
     """GPU, number format and hub, as the settings see them."""
     try:
         from helpers import hardware
-    except (ImportError, OSError, RuntimeError, AttributeError) as error:  # what a broken torch is known to raise
+    except BROKEN as error:
         yield Row("torch", f"does not start: {type(error).__name__}: {error}", REINSTALL)
         return
     found, device = gpu(), hardware.available_devices()[0]
@@ -177,19 +188,81 @@ def hardware_rows() -> Iterator[Row]:
         yield Row("model hub", "reachable" if reachable else "not reachable (of the profiles, only pocket works)")
 
 
+def measured_rate() -> float:
+    """Operations a second of this computer, in 10⁹: a multiplication and an addition in products of float32 matrices
+    are two. Torch chooses the number of threads. The fastest round counts, so that other programs disturb least.
+    """
+    import torch
+
+    pairs = [(torch.ones(rows, inner), torch.ones(inner, columns)) for rows, inner, columns in PRODUCTS]
+    operations, fastest = sum(2 * rows * inner * columns for rows, inner, columns in PRODUCTS) / 1e9, 0.0
+    end = time.perf_counter() + SECONDS
+    while (start := time.perf_counter()) < end or not fastest:
+        for left, right in pairs:
+            left @ right
+        fastest = max(fastest, operations / (time.perf_counter() - start))
+    return fastest
+
+
+def calibrate(results: Iterable[Mapping], rate: float) -> dict[str, int]:
+    """`COSTS` anew, from runs on an idle computer:
+
+        .venv/bin/python -c "import json; from cli.doctor import calibrate, measured_rate
+        print(calibrate(json.load(open('build/results.json')), measured_rate()))"
+
+    Args:
+        results: as `cli.run` writes them; counted are finished runs with the profile pocket, in full size.
+        rate: `measured_rate()` of the computer on which they ran.
+    """
+    return {
+        result["name"]: round(result["seconds"] * rate)
+        for result in results
+        if (result["status"], result["profile"], result.get("size", "full")) == ("finished", "pocket", "full")
+    }
+
+
+def expected_time(lab: str, rate: float) -> str:
+    """How long a lab takes with the profile pocket, in words.
+
+    Args:
+        lab: the notebook's name without its ending; rate: `measured_rate()` of the computer.
+    """
+    if lab not in COSTS:
+        return "not measured"
+    minutes = COSTS[lab] / rate / 60
+    about = "1 minute" if round(minutes) == 1 else f"{minutes:.0f} minutes"
+    return ("less than a minute" if minutes < 0.75 else f"about {about}") + (
+        ", after lab 2" if lab in AFTER_LAB_2 else ""
+    )
+
+
 def profile_rows(labs: list[str]) -> Iterator[Row]:
-    """The profile that a lab would choose here, and how long each lab takes with it."""
+    """The profile that a lab would choose here, and how long each lab takes with it on this computer.
+
+    Args:
+        labs: names of notebooks without their ending.
+    """
     try:
         from helpers.settings import load_settings
 
-        profile = load_settings().profile
+        settings = load_settings()
+    except BROKEN:  # which the row of torch says
+        return
     except ValueError as error:
-        yield Row("profile", "LAB_PROFILE, LAB_MODEL or LAB_DATA is wrong", str(error))
+        yield Row("profile", "LAB_PROFILE, LAB_SIZE, LAB_MODEL or LAB_DATA is wrong", str(error))
         return
     chosen_by = "LAB_PROFILE" if os.environ.get("LAB_PROFILE") else "what suits this computer"
-    yield Row("profile", f"{profile} (by {chosen_by})")
+    yield Row("profile", f"{settings.profile} (by {chosen_by})")
+    kind = [settings.profile] if settings.profile != "pocket" else []
+    kind += [f"{settings.size} size"] if settings.size != "full" else []
+    kind += [f"device {settings.device}"] if settings.device != "cpu" else []
+    rate = measured_rate() if not kind else 0.0
+    if rate:
+        yield Row("speed", f"{rate:.0f} billion operations a second (products of float32 matrices)")
     for lab in labs:
-        yield Row(f"lab {lab} takes", EXPECTED.get(lab, {}).get(profile, f"not measured with {profile}"))
+        name = f"lab {int(lab[:2])}" if lab[:2].isdecimal() else lab
+        found = expected_time(lab, rate) if rate else f"not measured with {', '.join(kind)}"
+        yield Row(f"{name} takes", found)
 
 
 def table(rows: list[Row]) -> str:
@@ -212,6 +285,7 @@ def report(root: Path, state: str) -> int:
         installed = {normal(found.metadata["Name"]): found.version for found in metadata.distributions()}
         rows += package_rows(listed(root / "requirements.txt"), listed(root / "constraints.txt"), installed)
         rows += hardware_rows()
-        rows += profile_rows([str(int(path.name[:2])) for path in sorted((root / "labs").glob("[0-9][0-9]_*.ipynb"))])
+        labs = [path for folder in ("labs", "labs/extras") for path in sorted((root / folder).glob("*.ipynb"))]
+        rows += profile_rows([path.stem for path in labs])
     print(table(rows))
     return int(any(row.remedy for row in rows))

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import nbformat
 
-from cli.pages import still
+from cli.pages import command, still
 from cli.publish import find_set_up
 from cli.run import read_results
 
@@ -34,11 +34,6 @@ class Executed(NamedTuple):
     complaint: str  # why its results are missing or not to be relied on; "" where all is well
 
 
-def command(lab: Path) -> str:
-    """What executes a lab."""
-    return f"python kit.py run {int(lab.stem[:2]) if lab.stem[:2].isdigit() else lab.stem}"
-
-
 def code(notebook) -> list[str]:
     """The code of a notebook that a computer runs: without the set-up cell, which only Colab does and `kit.py publish`
     writes.
@@ -55,19 +50,23 @@ def read_executed(lab: Path, build: Path) -> Executed:
     """
     current, place = nbformat.read(lab, as_version=4), build / lab.name
     if not place.exists():
-        return Executed(lab, current, False, "", f"{lab.stem}: not executed; {command(lab)} does it")
+        return Executed(lab, current, False, "", f"{lab.stem}: not executed; {command(lab.stem)} does it")
     try:
         notebook = nbformat.read(place, as_version=4)
         nbformat.validate(notebook)
     except (ValueError, nbformat.ValidationError) as error:
         reason = (str(error) or repr(error)).splitlines()[0][:100]
-        raise ExecutedError(f"{place}: is no notebook ({reason}); {command(lab)} writes it anew") from None
+        raise ExecutedError(f"{place}: is no notebook ({reason}); {command(lab.stem)} writes it anew") from None
     known = next((result for result in read_results(build) if result["name"] == lab.stem), {})
     complaint = ""
     if known.get("status", "finished") != "finished":
-        complaint = f"{lab.stem}: {known['status']}; {command(lab)} executes it again"
+        complaint = f"{lab.stem}: {known['status']}; {command(lab.stem)} executes it again"
+    elif known.get("size", "full") != "full":
+        complaint = (
+            f"{lab.stem}: executed in {known['size']} size; {command(lab.stem)} without LAB_SIZE executes it in full"
+        )
     elif code(current) != code(notebook):
-        complaint = f"{lab.stem}: the lab was changed after it was executed; {command(lab)} executes it again"
+        complaint = f"{lab.stem}: the lab was changed after it was executed; {command(lab.stem)} executes it again"
     return Executed(lab, notebook, True, known.get("profile", ""), complaint)
 
 

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import base64
+import binascii
+import io
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from copy import deepcopy
 from html import escape
 from pathlib import Path
@@ -15,9 +20,13 @@ from nbconvert.filters.markdown_mistune import IPythonRenderer, MarkdownWithMath
 from nbconvert.preprocessors.sanitize import SanitizeHTML
 from nbformat import from_dict
 from nbformat.v4 import new_output
+from PIL import Image
 
+from helpers.evaluation.claims import CLAIMS_MIME
 from helpers.progress import VIEW
 
+PICTURES = {"image/png": "data_png", "image/jpeg": "data_jpg"}  # and the block of nbconvert's template for each
+HEADLINE = re.compile(r"headline(?::([1-9]\d*))?")  # the tag of a cell whose first, second … claim stands for the lab
 STATE = "application/vnd.jupyter.widget-state+json"
 # What a page may do: show itself. Should a script ever get into one, browsers do not run it, nor fetch or send
 # anything.
@@ -27,69 +36,100 @@ POLICY = (
 )
 # Notebooks are trusted, what they show is not: dialogues and models wrote it. Tags and styles that the kit's own tables
 # use; no links, no style with an address.
+TAGS = (
+    "b blockquote br code details div em h1 h2 h3 h4 hr i li ol p pre small span strong sub summary sup table tbody td "
+    "th thead tr ul"
+)
+STYLES = (
+    "background-color border border-bottom border-collapse border-radius color display font-family font-size "
+    "font-style font-weight margin max-width opacity padding text-align vertical-align white-space"
+)
 OUTPUTS = SanitizeHTML(
-    tags=[
-        "b",
-        "blockquote",
-        "br",
-        "code",
-        "div",
-        "em",
-        "h1",
-        "h2",
-        "h3",
-        "h4",
-        "hr",
-        "i",
-        "li",
-        "ol",
-        "p",
-        "pre",
-        "small",
-        "span",
-        "strong",
-        "sub",
-        "sup",
-        "table",
-        "tbody",
-        "td",
-        "th",
-        "thead",
-        "tr",
-        "ul",
-    ],
+    tags=TAGS.split(),
     attributes={"*": ["style"]},
     strip=True,
     safe_output_keys={"metadata", "text/plain", "image/png", "image/jpeg"},
     sanitized_output_types={"text/html"},  # formulas and Markdown can hold links
-    styles=[
-        "background-color",
-        "border",
-        "border-bottom",
-        "border-collapse",
-        "border-radius",
-        "color",
-        "display",
-        "font-family",
-        "font-size",
-        "font-style",
-        "font-weight",
-        "margin",
-        "max-width",
-        "opacity",
-        "padding",
-        "text-align",
-        "vertical-align",
-        "white-space",
-    ],
+    styles=STYLES.split(),
 )
 WITHOUT_SCRIPTS = """{% extends 'lab/index.html.j2' %}
 {% block html_head_js %}POLICY{% endblock %}{% block html_head_js_mathjax %}{% endblock %}
 {% block html_head_js_mermaidjs %}{% endblock %}{% block jupyter_widgets %}{% endblock %}""".replace("POLICY", POLICY)
-STYLE = """body{font:16px/1.5 system-ui,sans-serif;max-width:72rem;margin:2rem auto;padding:0 1rem;color:#222}
-table{border-collapse:collapse;margin:.5rem 0 2rem}th,td{text-align:left;vertical-align:top;padding:.3rem .8rem;
-border-bottom:1px solid #ccc}img{max-width:22rem;margin:.3rem;border:1px solid #ccc}"""
+# nbconvert's block for pictures knows no alternative text.
+PICTURE = """{% block BLOCK scoped %}<div class="jp-RenderedImage jp-OutputArea-output {{ extra_class }}">
+<img src="data:MIME;base64,{{ output.data['MIME'] | escape_html }}"
+alt="{{ output | get_metadata('alt', 'MIME') | escape_html }}"
+{%- for name in ('width', 'height') if output | get_metadata(name, 'MIME') %}
+{{ name }}="{{ output | get_metadata(name, 'MIME') | escape_html }}"{% endfor %}></div>{% endblock %}"""
+TEMPLATE = WITHOUT_SCRIPTS + "".join(
+    PICTURE.replace("BLOCK", block).replace("MIME", mime) for mime, block in PICTURES.items()
+)
+STYLE = """:root{color-scheme:light dark;--page:#fff;--card:#f6f7f9;--line:#d5d9df;--ink:#1f2328;--soft:#57606a;
+--link:#0b57a4;--good:#1a6b3c;--bad:#b3261e}
+@media(prefers-color-scheme:dark){:root{--page:#14171b;--card:#1d2127;--line:#3a414a;--ink:#e4e7eb;--soft:#a5aeb8;
+--link:#82b8f2;--good:#7fd09b;--bad:#ff9b90}}
+*{box-sizing:border-box}body{font:1rem/1.55 system-ui,sans-serif;max-width:76rem;margin:0 auto;padding:1.5rem 1rem 4rem;
+color:var(--ink);background:var(--page);overflow-wrap:anywhere}
+h1{line-height:1.2;margin:0}h2{margin:0;font-size:1.3rem;line-height:1.3}a{color:var(--link)}
+.lab,.machine{background:var(--card);border:1px solid var(--line);border-radius:.6rem;padding:1.2rem;margin:1.2rem 0}
+.facts{color:var(--soft);margin:.3rem 0;font-size:.92rem}.good{color:var(--good)}.bad{color:var(--bad)}
+.shown{font-size:1.1rem;margin:.7rem 0;max-width:60rem}nav ul{padding-left:1.2rem}
+.figures{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(19rem,100%),1fr));gap:.7rem;margin:1rem 0}
+.figures a{display:flex;align-items:center;justify-content:center;background:#fff;border:1px solid var(--line);
+border-radius:.4rem;padding:.4rem;min-height:8rem}.figures img{max-width:100%;max-height:16rem}
+code{background:var(--page);border:1px solid var(--line);border-radius:.3rem;padding:.1rem .4rem;white-space:nowrap}
+summary{cursor:pointer;padding:.3rem 0}.wide{overflow-x:auto}table{border-collapse:collapse;margin:.5rem 0;width:100%}
+th,td{text-align:left;vertical-align:top;padding:.35rem .8rem .35rem 0;border-bottom:1px solid var(--line);
+min-width:5rem}
+@media(max-width:40rem){.lab,.machine{padding:.8rem}.figures{grid-template-columns:1fr}.figures img{max-height:none}}"""
 HOLDS = {True: "✓ holds", False: "✗ does not hold", None: "measured"}
+
+
+def command(lab: str, verb: str = "run") -> str:
+    """What a user types to run or to open the lab with this file name (without its ending)."""
+    return f"python kit.py {verb} {int(lab[:2]) if lab[:2].isdecimal() else lab}"
+
+
+def headings(text: str) -> list[str]:
+    """The headings in a Markdown text, without marks; lines of code that begin with # are none."""
+    prose = re.sub(r"^ *(`{3,}|~{3,}).*?^ *\1[^\n]*$", "", text, flags=re.MULTILINE | re.DOTALL)
+    return [without_marks(line) for line in re.findall(r"^#{1,6} +(.+)$", prose, re.MULTILINE)]
+
+
+def without_marks(text: str) -> str:
+    """Markdown as plain words on one line."""
+    text = re.sub(r"!?\[([^\]]*)\]\([^)]*\)", r"\1", text)
+    return " ".join(re.sub(r"\*+|`", "", text).split())
+
+
+def collect_claims(cells: Iterable) -> list[dict]:
+    """All claims that cells have shown through `helpers.evaluation.claims`, in order."""
+    return [
+        claim
+        for cell in cells
+        for output in cell.get("outputs", [])
+        for claim in output.get("data", {}).get(CLAIMS_MIME, [])
+    ]
+
+
+def main_result(notebook) -> str:
+    """What the run of a lab showed, in one sentence.
+
+    It is the claim that the lab marks, with its measured value: the first of a cell tagged `headline`, the second of
+    one tagged `headline:2`. Without such a claim it is the first sentence of the section "Summary".
+
+    Returns: plain text; "" if there is neither.
+    """
+    for cell in notebook.cells:
+        for tag in filter(None, map(HEADLINE.fullmatch, cell.metadata.get("tags", []))):
+            for claim in collect_claims([cell])[int(tag[1] or 1) - 1 :]:
+                text, verdict = str(claim.get("claim", "")), claim.get("holds")
+                note = "" if verdict else f" ({'measured, not asserted' if verdict is None else HOLDS[verdict][2:]})"
+                return f"{text[:1].upper()}{text[1:]}: {claim.get('value', '')}{note}."
+    prose = "\n\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    found = re.search(r"^## Summary\s*\n+(?:[-*] +)?(.+?)(?=\n *[-*] |\n *\n|\Z)", prose, re.MULTILINE | re.DOTALL)
+    words = without_marks(found[1]) if found else ""
+    return re.split(r"(?<=[.?!])\s", words, maxsplit=1)[0]
 
 
 def formula(source: str, display: str) -> str:
@@ -135,7 +175,7 @@ def write_page(notebook, path: Path, images: Path):
     """Writes a notebook as one HTML file; links to images in its text start from the folder `images`. Outputs lose all
     that could act.
     """
-    exporter = PageExporter(raw_template=WITHOUT_SCRIPTS, embed_images=True)
+    exporter = PageExporter(raw_template=TEMPLATE, embed_images=True)
     page, _ = exporter.from_notebook_node(harmless(notebook), {"metadata": {"name": path.stem, "path": str(images)}})
     path.write_text(page, encoding="utf-8")
 
@@ -152,7 +192,8 @@ def harmless(notebook):
 
 
 def still(notebook):
-    """A copy in which every widget is replaced by what it showed when the notebook was executed.
+    """A copy in which every widget is replaced by what it showed when the notebook was executed, and in which every
+    picture has an alternative text.
 
     Pages have no kernel and no scripts, so a slider cannot live there; its figure and its value can.
     """
@@ -161,7 +202,34 @@ def still(notebook):
     for cell in copy.cells:
         if cell.cell_type == "code":
             cell.outputs = _without_views(cell.outputs, widgets)
+    _describe_pictures(copy)
     return copy
+
+
+def _describe_pictures(notebook):
+    """Gives every picture an alternative text: its own (`helpers.visualization.alt_text`), or the section it is in."""
+    section, counted = "", Counter()
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            section = [section, *headings(cell.source)][-1]
+        for output in cell.get("outputs", []):
+            for mime in PICTURES.keys() & output.get("data", {}).keys():
+                given = output.setdefault("metadata", {}).setdefault(mime, {})
+                own = " ".join(str(given.get("alt") or _description(output.data[mime])).split())
+                if not own:
+                    counted[section] += 1
+                    own = f"Figure {counted[section]}" if counted[section] > 1 else "Figure"
+                    own += f" of section “{section}”" if section else " without a description"
+                given["alt"] = own
+
+
+def _description(picture: str) -> str:
+    """The description inside a picture's file, such as `helpers.visualization.widgets` writes; "" without one."""
+    try:
+        with Image.open(io.BytesIO(base64.b64decode(picture))) as opened:
+            return str(opened.info.get("Description", ""))
+    except (OSError, ValueError, binascii.Error, Image.DecompressionBombError):
+        return ""
 
 
 def _without_views(outputs, widgets):
@@ -214,86 +282,117 @@ def _html(text):
     return new_output("display_data", {"text/html": text})
 
 
-def write_figures(notebook, folder: Path, name: str) -> list[str]:
+def write_figures(notebook, folder: Path, name: str) -> dict[str, str]:
     """Writes each PNG output as `name`-cellNN-K.png (NN counts code cells), in place of the last run's files.
 
-    Returns: the names written, in the notebook's order.
+    Returns: {name written: alternative text}, in the notebook's order.
     """
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.glob(f"{name}-cell*.png"):
         old.unlink()
-    written = []
+    written = {}
     code = [cell for cell in still(notebook).cells if cell.cell_type == "code"]
     for number, cell in enumerate(code, 1):
-        images = [output.data["image/png"] for output in cell.outputs if "image/png" in output.get("data", {})]
-        for count, image in enumerate(images, 1):
-            written.append(f"{name}-cell{number:02d}-{count}.png")
-            (folder / written[-1]).write_bytes(base64.b64decode(image))
+        drawn = [output for output in cell.outputs if "image/png" in output.get("data", {})]
+        for count, output in enumerate(drawn, 1):
+            file = f"{name}-cell{number:02d}-{count}.png"
+            (folder / file).write_bytes(base64.b64decode(output.data["image/png"]))
+            written[file] = output.metadata["image/png"]["alt"]
     return written
 
 
+def duration(seconds: float) -> str:
+    """A time as people say it: "45 s", "1 min 47 s", "1 h 5 min"."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    return f"{whole // 60} min {whole % 60} s" if whole < 3600 else f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
 def _table(head, rows):
-    """An HTML table; the rows' cells are HTML already."""
+    """An HTML table that scrolls where it is too wide; the rows' cells are HTML already."""
     lines = ["".join(f"<td>{cell}</td>" for cell in row) for row in rows]
     return (
-        f"<table><thead><tr>{''.join(f'<th>{title}</th>' for title in head)}</tr></thead><tbody>"
-        f"{''.join(f'<tr>{line}</tr>' for line in lines)}</tbody></table>"
+        f'<div class="wide"><table><thead><tr>{"".join(f"<th>{title}</th>" for title in head)}</tr></thead><tbody>'
+        f"{''.join(f'<tr>{line}</tr>' for line in lines)}</tbody></table></div>"
     )
 
 
-def _thumbnail(name):
+def _thumbnail(name, text):
     """A figure's file as a small picture that leads to the large one."""
     file = f"figures/{quote(name, safe='')}"
-    return f'<a href="{file}"><img src="{file}" loading="lazy" alt="{escape(name)}"></a>'
+    return f'<a href="{file}"><img src="{file}" loading="lazy" alt="{escape(text)}"></a>'
+
+
+def _counted(claims: Sequence[dict]) -> str:
+    """How many of the claims hold."""
+    held, asserted = (sum(claim.get("holds") in kinds for claim in claims) for kinds in ((True,), (True, False)))
+    parts = [f"{held} of {asserted} claims hold"] if asserted else []
+    parts += [f"{len(claims) - asserted} claims measured, not asserted"] if len(claims) > asserted else []
+    return ", ".join(parts) or "no claims yet"
+
+
+def _lab(result: dict) -> str:
+    """What the index shows of one lab."""
+    name, finished = quote(result["name"], safe=""), result["status"] == "finished"
+    facts = [
+        f'<span class="{"good" if finished else "bad"}">{escape(result["status"])}</span>',
+        escape(f"{result['cells_run']} of {result['cells']} cells"),
+        duration(result["seconds"]),
+        escape(f"profile {result['profile']}"),
+        escape(result["finished"]),
+    ]
+    if result.get("size", "full") != "full":
+        facts.insert(1, f"{escape(result['size'])} size: numbers mean nothing")
+    texts = result.get("alt_texts", {})
+    figures = [_thumbnail(file, texts.get(file) or f"Figure of {result['title']}") for file in result["figures"]]
+    place = quote(result.get("notebook", "").lstrip("/"), safe="/")
+    links = [f'<a href="{name}.html">Executed page</a>', f'<a href="{name}.ipynb">executed notebook</a>']
+    links += [f'<a href="{place}">lab without results</a>'] if place else []
+    links += [f"to work in it: <code>{escape(command(result['name'], 'open'))}</code>"]
+    claims = [
+        (escape(str(claim.get("claim", ""))), escape(str(claim.get("value", ""))), HOLDS[claim.get("holds")])
+        for claim in result["claims"]
+    ]
+    counted = _counted(result["claims"])
+    parts = [
+        f'<h2>{escape(result["title"])}</h2><p class="facts">{" · ".join(facts)}</p>',
+        f'<p class="shown">{escape(result["shown"])}</p>' if result.get("shown") else "",
+        f"<p>{' · '.join(links)}</p>",
+        f'<div class="figures">{"".join(figures)}</div>' if figures else "",
+        f"<details><summary>{counted}</summary>{_table(('claim', 'measured', 'holds'), claims)}</details>"
+        if claims
+        else f"<p>{counted}</p>",
+    ]
+    return f'<section class="lab" id="{name}">{"".join(parts)}</section>'
 
 
 def index_page(results: list[dict], machine: dict[str, str]) -> str:
-    """The index as HTML: labs with their times, what was measured, figures, machine and versions.
+    """The index as HTML: each lab with what it showed, its time, figures and claims; machine and versions.
 
     Args:
-        results: what `cli.run` knows of each lab (keys of `running.new_result`), in the order to show them.
+        results: what `cli.run` knows of each lab (keys of `run.new_result`), in the order to show them.
         machine: facts by name, versions included.
     """
-    labs = [
-        (
-            # Quoted, no name is an address.
-            f'<a href="{quote(result["name"], safe="")}.html">{escape(result["title"])}</a>',
-            f'<a href="{quote(result["name"], safe="")}.ipynb">notebook</a>',
-            escape(result["status"]),
-            escape(f"{result['cells_run']} of {result['cells']}"),
-            f"{result['seconds']:.1f} s",
-            escape(result["profile"]),
-            escape(result["finished"]),
-        )
+    claims = [claim for result in results for claim in result["claims"]]
+    spent = duration(sum(result["seconds"] for result in results))
+    said = f"{len(results)} labs, {spent}, {_counted(claims)}" if len(results) > 1 else ""
+    entries = [
+        f'<li><a href="#{quote(result["name"], safe="")}">{escape(result["title"])}</a>, '
+        f"{duration(result['seconds'])}, {_counted(result['claims'])}</li>"
         for result in results
     ]
-    claims = [
-        (
-            escape(result["title"]),
-            escape(str(claim.get("claim", ""))),
-            escape(str(claim.get("value", ""))),
-            HOLDS[claim.get("holds")],
-        )
-        for result in results
-        for claim in result["claims"]
-    ]
-    figures = "".join(
-        f"<h3>{escape(result['title'])}</h3>" + "".join(_thumbnail(name) for name in result["figures"])
-        for result in results
-        if result["figures"]
-    )
+    facts = _table(("what", "value"), [(escape(name), escape(value)) for name, value in machine.items()])
     parts = [
-        "<h1>Lab kit: results</h1><h2>Labs</h2>",
-        _table(("lab", "executed", "status", "cells", "time", "profile", "finished"), labs),
-        "<h2>What was measured</h2>",
-        _table(("lab", "claim", "measured", "holds"), claims) if claims else "<p>No claims yet.</p>",
-        f"<h2>Figures</h2>{figures or '<p>None yet.</p>'}<h2>Machine and versions</h2>",
-        _table(("what", "value"), [(escape(name), escape(value)) for name, value in machine.items()]),
+        f'<header><h1>Lab kit: results</h1><p class="facts">{said}</p></header>',
+        f"<nav><ul>{''.join(entries)}</ul></nav>" if len(results) > 1 else "",
+        "<main>",
+        "".join(map(_lab, results))
+        or "<p>No lab was run yet: <code>python kit.py run</code> runs all numbered ones.</p>",
+        f'<section class="machine"><details><summary>Machine and versions</summary>{facts}</details></section></main>',
     ]
     head = (
-        f'<meta charset="utf-8">{POLICY}<meta name="viewport" content="width=device-width"><title>Lab kit: '
-        "results</title>"
+        f'<meta charset="utf-8">{POLICY}<meta name="viewport" content="width=device-width,initial-scale=1">'
+        f"<title>Lab kit: results</title><style>{STYLE}</style>"
     )
-    return (
-        f'<!DOCTYPE html><html lang="en"><head>{head}<style>{STYLE}</style></head><body>{"".join(parts)}</body></html>'
-    )
+    return f'<!DOCTYPE html><html lang="en"><head>{head}</head><body>{"".join(parts)}</body></html>'

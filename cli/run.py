@@ -19,8 +19,7 @@ from nbclient.exceptions import CellExecutionError, DeadKernelError
 from traitlets.config import Config
 
 from cli.doctor import machine_facts
-from cli.pages import index_page, write_figures, write_page
-from helpers.evaluation.claims import CLAIMS_MIME
+from cli.pages import collect_claims, headings, index_page, main_result, write_figures, write_page
 from helpers.settings import SettingsError, load_settings
 
 MEMORY = "results.json"  # results of earlier runs, so that running lab 2 keeps lab 1 in the index
@@ -28,6 +27,7 @@ SHOWN_VERSIONS = ("torch", "transformers", "tokenizers", "datasets", "evaluate",
 TRACEBACK_LINES = 15
 # Else every kernel warns that other users of the computer could listen.
 ENCRYPTED = Config({"KernelManager": {"transport_encryption": "auto"}})
+DESCRIBING = "--IPKernelApp.extensions=helpers.visualization.alt_text"  # every figure says what it shows
 
 
 class ThisPython(AsyncKernelManager):
@@ -36,29 +36,32 @@ class ThisPython(AsyncKernelManager):
     @property
     def kernel_spec(self):
         """What to start; replaces the look-up by name."""
-        return KernelSpec(**get_kernel_dict())
+        return KernelSpec(**get_kernel_dict([DESCRIBING]))
 
 
 class Failure(Exception):
     """A cell that did not run to its end; the message is for people."""
 
 
-def new_result(path: Path, notebook, profile: str) -> dict:
+def new_result(path: Path, notebook, profile: str, size: str = "full") -> dict:
     """What the index shows of a lab, before its first cell has run."""
     code = [cell for cell in notebook.cells if cell.cell_type == "code" and cell.source.strip()]
-    prose = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
-    titles = re.findall(r"^# +(.+)$", prose, re.MULTILINE)
+    titles = [title for cell in notebook.cells if cell.cell_type == "markdown" for title in headings(cell.source)]
     return {
         "name": path.stem,
-        "title": titles[0].strip() if titles else path.stem,
+        "title": titles[0] if titles else path.stem,
         "profile": profile,
+        "size": size,
         "status": "unfinished",
         "cells": len(code),
         "cells_run": 0,
         "seconds": 0.0,
         "finished": "",
+        "shown": "",
+        "notebook": "",
         "claims": [],
         "figures": [],
+        "alt_texts": {},
     }
 
 
@@ -78,14 +81,9 @@ def last_lines(cell, error: CellExecutionError) -> str:
 
 def describe(cells, index: int) -> str:
     """One line that tells a reader where a cell stands: the heading above it and the first line of its source."""
-    headings = [
-        line
-        for cell in cells[:index]
-        if cell.cell_type == "markdown"
-        for line in re.findall(r"^#{1,6} +(.+)$", cell.source, re.MULTILINE)
-    ]
+    above = [line for cell in cells[:index] if cell.cell_type == "markdown" for line in headings(cell.source)]
     first = next((line.strip() for line in cells[index].source.splitlines() if line.strip()), "")
-    return f"{headings[-1].strip()[:40]} | {first[:60]}" if headings else first[:60]
+    return f"{above[-1][:40]} | {first[:60]}" if above else first[:60]
 
 
 def execute(notebook, result: dict, cwd: Path, environment: dict[str, str]):
@@ -121,20 +119,11 @@ def execute(notebook, result: dict, cwd: Path, environment: dict[str, str]):
             result["cells_run"] = number
 
 
-def collect_claims(notebook) -> list[dict]:
-    """All claims that cells have shown through `helpers.evaluation.claims`, in order."""
-    return [
-        claim
-        for cell in notebook.cells
-        for output in cell.get("outputs", [])
-        for claim in output.get("data", {}).get(CLAIMS_MIME, [])
-    ]
-
-
 def save(notebook, result: dict, path: Path, out: Path):
-    """Writes executed notebook, page and figures, and the index with this lab's line renewed."""
-    result["claims"] = collect_claims(notebook)
-    result["figures"] = write_figures(notebook, out / "figures", path.stem)
+    """Writes executed notebook, page and figures, and the index with this lab's part renewed."""
+    texts = write_figures(notebook, out / "figures", path.stem)
+    result |= {"claims": collect_claims(notebook.cells), "figures": list(texts), "alt_texts": texts}
+    result |= {"shown": main_result(notebook) if result["status"] == "finished" else "", "notebook": way(path, out)}
     nbformat.write(notebook, out / path.name)
     write_page(notebook, out / f"{path.stem}.html", path.parent)
     results = {known["name"]: known for known in read_results(out)} | {path.stem: result}
@@ -142,6 +131,14 @@ def save(notebook, result: dict, path: Path, out: Path):
     (out / MEMORY).write_text(json.dumps(ordered, indent=1), encoding="utf-8")
     facts = machine_facts() | {name: version(name) for name in SHOWN_VERSIONS}
     (out / "index.html").write_text(index_page(ordered, facts), encoding="utf-8")
+
+
+def way(path: Path, out: Path) -> str:
+    """The way from a folder of pages to a notebook, for a link; "" if they are on two disks of Windows."""
+    try:
+        return Path(os.path.relpath(path, out)).as_posix()
+    except ValueError:
+        return ""
 
 
 def read_results(out: Path) -> list[dict]:
@@ -152,15 +149,15 @@ def read_results(out: Path) -> list[dict]:
         return []
 
 
-def run_lab(path: Path, out: Path, profile: str) -> int:
+def run_lab(path: Path, out: Path, profile: str, size: str = "full") -> int:
     """Executes one notebook and saves what came of it, finished or not.
 
     Returns: the exit status: 0, 1 (a cell failed) or 130 (Ctrl-C).
     """
     notebook = nbformat.read(path, as_version=4)
-    result, status, started = new_result(path, notebook, profile), 0, time.perf_counter()
+    result, status, started = new_result(path, notebook, profile, size), 0, time.perf_counter()
     environment = os.environ | {"LAB_PROFILE": profile, "MPLBACKEND": "module://matplotlib_inline.backend_inline"}
-    print(f"{path.name} ({profile})", flush=True)
+    print(f"{path.name} ({profile}{'' if size == 'full' else f', {size} size'})", flush=True)
     try:
         execute(notebook, result, path.parent, environment)
         result["status"] = "finished"
@@ -183,14 +180,14 @@ def run_lab(path: Path, out: Path, profile: str) -> int:
 def run_labs(paths: list[Path], out: Path, profile: str | None = None) -> int:
     """Executes notebooks in order into the folder `out`; stops at the first that fails. Returns the exit status."""
     try:
-        profile = load_settings(profile).profile
+        settings = load_settings(profile)
         out.mkdir(parents=True, exist_ok=True)
     except (SettingsError, OSError) as error:
         print(f"kit.py run: {error}", file=sys.stderr)
         return 2
     status = 0
     for path in paths:
-        status = run_lab(path, out, profile)
+        status = run_lab(path, out, settings.profile, settings.size)
         if status:
             break
     print(f"pages: {out / 'index.html'}")

@@ -18,13 +18,14 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
 
 import nbformat
-from docutils.nodes import SkipNode
+from docutils.nodes import SkipNode, image
 from nbformat.v4 import new_markdown_cell
 from sphinx.application import Sphinx
 from sphinx.util.docutils import docutils_namespace, patch_docutils
 
-from cli.executed_labs import Executed, ExecutedError, command, read_all, write_pictures
-from cli.pages import formula, harmless
+from cli.api_pages import ApiError, write_api
+from cli.executed_labs import Executed, ExecutedError, read_all, write_pictures
+from cli.pages import PICTURES, command, formula, harmless
 from cli.run import plain
 from cli.student import find_notebooks
 
@@ -32,8 +33,13 @@ START = "README.md"  # becomes index.html
 DOCUMENTS = (
     "docs/concepts.md",
     "docs/glossary.md",
+    "docs/results.md",
     "docs/teaching.md",
     "docs/troubleshooting.md",
+    "docs/structure.md",
+    "docs/dependencies.md",
+    "CONTRIBUTING.md",
+    "CHANGELOG.md",
     "pocket/data/README.md",
     "pocket/scenarios/README.md",
     "pocket/model/README.md",
@@ -62,6 +68,10 @@ OPTIONS = {
     "html_show_sphinx": False,
     "html_show_copyright": False,
     "html_use_index": False,
+    "html_domain_indices": False,
+    "toc_object_entries_show_parents": "hide",
+    "maximum_signature_line_length": 100,
+    "python_use_unqualified_type_names": True,
     "html_show_search_summary": False,
     "highlight_language": "none",
     "smartquotes": False,
@@ -120,12 +130,9 @@ def relink(text: str, place: str, pages: set[str]) -> str:
 def note(run: Executed) -> str:
     """What a reader of a lab's page should know of its results."""
     if not run.executed:
-        return f"*Not executed yet: `{command(run.lab)}` does it, and this page then shows the results.*"
+        return f"*Not executed yet: `{command(run.lab.stem)}` does it, and this page then shows the results.*"
     profile = f" with the profile `{run.profile}`" if run.profile else ""
-    still = (
-        f"Sliders stand where the run left them; `{command(run.lab).replace(' run ', ' open ')}` opens the "
-        "lab to move them."
-    )
+    still = f"Sliders stand where the run left them; `{command(run.lab.stem, 'open')}` opens the lab to move them."
     return (
         f"*Executed{profile}. {still}*" if not run.complaint else f"*Executed{profile}, but: {run.complaint}. {still}*"
     )
@@ -145,10 +152,10 @@ def write_lab(run: Executed, place: str, pages: set[str], folder: Path):
     nbformat.write(notebook, folder / place)
 
 
-def contents(labs: list[str], documents: list[str]) -> str:
-    """The list of pages for the start page's end, where it is not shown: labs, extras, documents."""
+def contents(labs: list[str], documents: list[str], api: list[str]) -> str:
+    """The list of pages for the start page's end, where it is not shown: labs, extras, documents, API."""
     extras = [lab for lab in labs if "/extras/" in lab]
-    parts = {"Labs": [lab for lab in labs if lab not in extras], "Extras": extras, "Documents": documents}
+    parts = {"Labs": [lab for lab in labs if lab not in extras], "Extras": extras, "Documents": documents, "API": api}
     return "".join(
         f"\n\n```{{toctree}}\n:hidden:\n:caption: {title}\n\n" + "\n".join(places) + "\n```\n"
         for title, places in parts.items()
@@ -165,11 +172,12 @@ def write_pages(runs: list[Executed], root: Path, folder: Path):
     pages = {START, *labs, *documents}
     for run, place in zip(runs, labs, strict=True):
         write_lab(run, place, pages, folder)
+    api = write_api(root, folder)
     for name in (START, *documents):
         text = relink((root / name).read_text(encoding="utf-8"), name, pages)
         place = folder / (name if name != START else "index.md")
         place.parent.mkdir(parents=True, exist_ok=True)
-        place.write_text(text + (contents(labs, documents) if name == START else ""), encoding="utf-8")
+        place.write_text(text + (contents(labs, documents, api) if name == START else ""), encoding="utf-8")
     (folder / "docs").mkdir(exist_ok=True)
     for picture in (root / "docs").glob("*.png"):
         shutil.copy(picture, folder / "docs" / picture.name)
@@ -180,9 +188,28 @@ class SiteError(ValueError):
 
 
 def setup(app: Sphinx) -> dict:
-    """Makes this module an extension of Sphinx: formulas as MathML, which browsers draw themselves."""
+    """Makes this module an extension of Sphinx: formulas as MathML, which browsers draw themselves; pictures with
+    alternative texts.
+    """
     app.add_html_math_renderer("mathml", (_visit_inline, None), (_visit_block, None))
+    app.connect("doctree-read", _describe_pictures)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
+
+
+def _describe_pictures(app, doctree):
+    """Gives the pictures of a lab's page their alternative texts; myst-nb leaves them in the notebook."""
+    path = Path(app.env.doc2path(app.env.docname))
+    if path.suffix != ".ipynb":
+        return
+    texts = {
+        hashlib.sha256(base64.b64decode(output.data[mime])).hexdigest(): output.metadata[mime]["alt"]
+        for cell in nbformat.read(path, as_version=4).cells
+        for output in cell.get("outputs", [])
+        for mime in PICTURES
+        if mime in output.get("data", {})
+    }
+    for node in doctree.findall(image):
+        node.setdefault("alt", texts.get(PurePosixPath(node["uri"]).stem, ""))
 
 
 def _visit_inline(writer, node):
@@ -267,7 +294,7 @@ def site(root: Path, build: Path, target: Path, pictures: bool = False) -> int:
     try:
         for note in build_site(root, build, target, pictures):
             print(f"kit.py site: {note}", file=sys.stderr)
-    except (ExecutedError, SiteError, OSError) as error:
+    except (ExecutedError, SiteError, ApiError, OSError) as error:
         print(f"kit.py site: {error}", file=sys.stderr)
         return 2
     print(f"site: {target / 'index.html'}")

@@ -14,8 +14,8 @@ from helpers.runs import RUNS
 ROOT = Path(__file__).resolve().parent.parent
 LABS = sorted((ROOT / "labs").glob("**/*.ipynb"))
 LABS = [path for path in LABS if ".ipynb_checkpoints" not in path.parts]
-FIRST = ["What you will be able to do", "Time and memory", "Set-up", "Settings"]
-LAST = ["Summary", "Exercises", "References"]
+FIRST = ["What you will be able to do", "Set-up"]
+LAST = ["Summary", "Exercises", "References", "Time and memory"]
 CALL = re.compile(r'check_exercise\("(\w+)", (\w+)\)')
 SOLUTION = re.compile(r"<details>.*?```python\n(.*?)```.*?</details>", re.DOTALL)
 

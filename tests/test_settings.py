@@ -46,7 +46,8 @@ def test_every_profile_is_valid_and_complete(profile):
     assert settings.claims_asserted == (profile == "pocket")
     assert settings.dtype in ("float32", "bfloat16") and len(settings.dtype_reason) > 10
     assert settings.seed == 42 and settings.draws == 3
-    assert set(PROFILES[profile]) | {"profile", "dtype_reason"} == {each.name for each in dataclasses.fields(settings)}
+    fields = {each.name for each in dataclasses.fields(settings)}
+    assert set(PROFILES[profile]) | {"profile", "dtype_reason", "size"} == fields
 
 
 def test_pocket_lies_next_to_the_package_and_asks_nobody(no_network):
@@ -203,3 +204,15 @@ def test_one_seed_for_every_generator():
     assert draw() == first
     seed_everything(load_settings("pocket", seed=7))
     assert all(one != other for one, other in zip(draw(), first))
+
+
+def test_quick_size_lowers_counts_and_asserts_what_is_exact_alone(monkeypatch):
+    full = load_settings("pocket")
+    assert full.size == "full" and full.claims_asserted and full.exact_asserted and full.scaled(300) == 300
+    monkeypatch.setenv("LAB_SIZE", "quick")
+    quick = load_settings("pocket")
+    assert quick.train_steps < full.train_steps and quick.test_rows < full.test_rows
+    assert not quick.claims_asserted and quick.exact_asserted
+    assert quick.scaled(300) == 12 and quick.scaled(10) == 2 and quick.scaled(1) == 1 and quick.scaled(64, least=8) == 8
+    assert load_settings("pocket", train_steps=77).train_steps == 77
+    assert not load_settings("base", device="cpu").exact_asserted

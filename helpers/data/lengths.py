@@ -18,7 +18,7 @@ from helpers.settings import QUICK
 
 TAUGHT = ("train", "validation")  # splits whose summaries are completions that a model learns
 
-QUICK_ROWS = {"train": 96}  # of each part in quick size; 12 of every other split
+QUICK_ROWS = {"train": 96}  # of each part in quick size; 8 of every other split
 
 
 class Length(NamedTuple):
@@ -72,7 +72,7 @@ def fitting_dialogues(settings, on_bad_rows: str = "error") -> DatasetDict:
     """
     data, tokenizer = load_dialogues(settings, on_bad_rows), load_tokenizer(settings)
     if settings.size == QUICK:
-        data = DatasetDict({split: a_few(rows, QUICK_ROWS.get(split, 12)) for split, rows in data.items()})
+        data = DatasetDict({split: a_few(rows, QUICK_ROWS.get(split, 8)) for split, rows in data.items()})
     kept, left = {}, []
     for split, rows in data.items():
         faults = [length.too_long(settings, split) for length in token_lengths(list(rows), tokenizer)]

@@ -37,6 +37,7 @@ from helpers.models.loading import load_seq2seq
 from helpers.models.sizes import count_parameters
 from helpers.progress import Sparing, one_bar, progress
 from helpers.runs import RECORD, Record, fingerprint, fingerprint_pairs, latest_checkpoint, notes, seal
+from helpers.settings import QUICK
 from helpers.training.methods import WHOLE, Method, adapt
 
 EXPLODED = 3  # times the loss of a model that guesses all tokens alike
@@ -292,7 +293,8 @@ def train(
             validation loss.
         folder: finished runs lie in it, one folder each, with weights (safetensors) and record.json.
         name: what the run is called; the method's kind without one.
-        steps: updates of the weights; batch_size: pairs in a batch; both from the settings without a value.
+        steps: updates of the weights, in quick size a share of them; batch_size: pairs in a batch; both from the
+            settings without a value.
         accumulation: batches whose gradients are added up for one update.
         evaluations: how often in a run the validation loss is measured and a checkpoint written.
         patience: ends the run after so many evaluations without a lower validation loss; None never does.
@@ -312,7 +314,10 @@ def train(
         KeyboardInterrupt: on Ctrl-C; the same call goes on from the last checkpoint.
     """
     _check_teacher(model, method, teacher)
-    steps, batch_size = steps or settings.train_steps, batch_size or settings.batch_size
+    steps = settings.scaled(steps) if steps else settings.train_steps
+    batch_size = batch_size or settings.batch_size
+    if settings.size == QUICK:
+        evaluations = 1
     identity = {
         "method": asdict(method),
         "base": fingerprint(model),

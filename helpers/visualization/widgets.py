@@ -14,6 +14,7 @@ from helpers.data.prompts import TEMPLATES, fit_prompt
 from helpers.display import notice, table
 from helpers.models.generation import GenerationError, generate
 from helpers.models.sampling import next_token_logits, token_distribution
+from helpers.visualization.alt_text import describe
 from helpers.visualization.curves import plot_losses, plot_metrics
 from helpers.visualization.plots import plot_next_token
 
@@ -34,7 +35,7 @@ PICTURE = {"max_width": "calc(100% - 4px)", "height": "auto", "align_self": "fle
 def png(figure: Figure) -> bytes:
     """A figure as the bytes of a PNG picture."""
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=90)
+    figure.savefig(buffer, format="png", dpi=90, metadata={"Description": describe(figure)})
     return buffer.getvalue()
 
 

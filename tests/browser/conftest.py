@@ -40,6 +40,8 @@ def pytest_collection_modifyitems(items):
             item.add_marker(
                 pytest.mark.skip(reason=f"{' and '.join(MISSING)} not installed (CONTRIBUTING.md says how)")
             )
+        elif os.environ["KIT_TEST_SIZE"] == "quick" and not os.environ.get("KIT_BROWSER"):
+            item.add_marker(pytest.mark.skip(reason="in a browser: python kit.py test --full, or KIT_BROWSER=LAB"))
     items[:] = [item for item in items if item not in here] + here
 
 

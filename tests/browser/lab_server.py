@@ -51,6 +51,7 @@ class LabServer:
             "JUPYTERLAB_WORKSPACES_DIR": str(place / "workspaces"),
             "PYTHONPATH": str(kit),
             "LAB_PROFILE": "pocket",
+            "LAB_SIZE": os.environ.get("KIT_TEST_SIZE", "full"),
         }
         environment.setdefault(
             "OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // 2))

@@ -13,6 +13,9 @@ from cli.student import find_notebooks
 
 ROOT = Path(__file__).resolve().parents[2]
 NOT_EXECUTED, ATTACKED = "03_ppo_detoxification", "01_dialogue_summarization"
+PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8BQDwAEhQGAhKmMIQAAAABJRU5ErkJggg=="  # a PNG
+GREY = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR42mNoAAAAggCBd81ytgAAAABJRU5ErkJggg=="  # another one
+ALT = '"><script>hit()</script> of a loss'
 WORD = "quagga"  # stands in an output and nowhere else
 ATTACKS = {
     "text/html": f'<p onclick="hit()">{WORD}</p><script>hit()</script><img src="https://example.org/x.png" '
@@ -43,6 +46,8 @@ def build_attacked(work: Path) -> Built:
             cell = next(cell for cell in notebook.cells if cell.cell_type == "code")
             cell.outputs = [new_output("display_data", {mime: content}) for mime, content in ATTACKS.items()]
             cell.outputs.append(new_output("stream", text="<script>hit()</script>\n"))
+            drawn = {"data": {"image/png": PIXEL}, "metadata": {"image/png": {"alt": ALT}}}
+            cell.outputs += [new_output("display_data", **drawn), new_output("display_data", {"image/png": GREY})]
         if lab.stem != NOT_EXECUTED:
             nbformat.write(notebook, build / lab.name)
     return Built(work / "site", build_site(ROOT, build, work / "site"))

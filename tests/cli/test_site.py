@@ -2,6 +2,7 @@
 runs.
 """
 
+import ast
 import base64
 import json
 import re
@@ -12,18 +13,18 @@ from urllib.parse import unquote, urlsplit
 import matplotlib.image
 import nbformat
 import pytest
+from bs4 import BeautifulSoup
+from markdown_it import MarkdownIt
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
+from cli.api_pages import ApiError, words, write_api
 from cli.executed_labs import ExecutedError, named, read_all, read_executed, write_pictures
 from cli.publish import Address, set_up_cell
 from cli.site import DOCUMENTS, SiteError, build_site, relink, render, site, slug
 from cli.student import find_notebooks
-from tests.cli.site_cases import ATTACKED, NOT_EXECUTED, ROOT, WORD
+from tests.cli.site_cases import ALT, ATTACKED, NOT_EXECUTED, PIXEL, ROOT, WORD
 
-PIXEL = base64.b64decode(
-    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8BQDwAEhQGAhKmMIQAAAABJRU5ErkJggg=="
-)
-
+PACKAGED = [path for name in ("helpers", "sweeps") for path in (ROOT / name).rglob("__init__.py")]
 PYTHON = {"language_info": {"name": "python"}}
 
 
@@ -33,7 +34,7 @@ class Page(HTMLParser):
     def __init__(self, path):
         super().__init__()
         self.ids, self.links, self.fetched, self.handlers, self.headings, self.inside = {}, [], [], [], {}, ""
-        self.sections, self.inline = [], 0
+        self.sections, self.inline, self.pictures = [], 0, []
         self.text = path.read_text(encoding="utf-8")
         self.feed(self.text)
 
@@ -43,6 +44,7 @@ class Page(HTMLParser):
         self.links += [given["href"]] if tag == "a" and "href" in given else []
         self.fetched += [given[name] for name in ("src", "href", "data") if tag != "a" and given.get(name)]
         self.handlers += [name for name in given if name.startswith("on")]
+        self.pictures += [given] if tag == "img" else []
         self.inline += tag == "script" and "src" not in given
         if tag == "section":
             self.sections.append(given["id"])
@@ -73,9 +75,9 @@ def page_of(pages, name):
 def test_every_lab_and_document_is_a_page_in_its_place(built_site, pages):
     names = {path.relative_to(built_site.folder).as_posix() for path in pages}
     labs = {lab.relative_to(ROOT).with_suffix(".html").as_posix() for lab in find_notebooks(ROOT)}
-    assert names == {"index.html", "search.html"} | labs | {
-        Path(name).with_suffix(".html").as_posix() for name in DOCUMENTS
-    }
+    documents = {Path(name).with_suffix(".html").as_posix() for name in DOCUMENTS if (ROOT / name).exists()}
+    folders = {f"api/{'.'.join(path.parent.relative_to(ROOT).parts)}.html" for path in PACKAGED}
+    assert names == {"index.html", "search.html"} | labs | documents | folders and len(folders) > 10
     start = page_of(pages, "site/index.html").links
     order = [
         start.index(name)
@@ -84,9 +86,10 @@ def test_every_lab_and_document_is_a_page_in_its_place(built_site, pages):
             "labs/02_full_vs_lora_finetuning.html",
             "labs/extras/quantization.html",
             "docs/concepts.html",
+            "api/helpers.html",
         )
     ]
-    assert order == sorted(order), "labs, then extras, then documents"
+    assert order == sorted(order), "labs, then extras, then documents, then the API"
 
 
 def test_sphinx_has_nothing_to_complain_about(built_site):
@@ -150,6 +153,161 @@ def test_outputs_cannot_act(pages):
 def test_the_search_finds_words_of_prose_and_of_outputs(built_site):
     index = (built_site.folder / "searchindex.js").read_text(encoding="utf-8")
     assert [word for word in (WORD, "temperatur", "exemplar") if f'"{word}":' not in index] == []
+
+
+def test_every_picture_has_an_alternative_text(pages):
+    described = {path.name: [picture.get("alt") for picture in page.pictures] for path, page in pages.items()}
+    assert [name for name, texts in described.items() for text in texts if not (text or "").strip()] == []
+    assert not [text for texts in described.values() for text in texts if text.startswith("No description")]
+    shown = described[f"{ATTACKED}.html"]
+    assert shown[-2:] == [ALT, "Figure of section “Set-up”"] and len(described["results.html"]) > 5
+
+
+def test_the_search_finds_every_public_function_and_class(built_site):
+    text = (built_site.folder / "searchindex.js").read_text(encoding="utf-8")
+    index = json.loads(text.removeprefix("Search.setIndex(").removesuffix(")"))
+    found = {f"{module}.{entry[-1]}" for module, entries in index["objects"].items() for entry in entries}
+    wanted = {
+        ".".join([*path.relative_to(ROOT).with_suffix("").parts, node.name])
+        for start in PACKAGED
+        for path in start.parent.glob("*.py")
+        if path != start
+        for node in ast.parse(path.read_text(encoding="utf-8")).body
+        if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_")
+    }
+    assert wanted - found == set() and len(wanted) > 300
+    assert "helpers.data.prompts.fit_prompt" in wanted and "helpers.evaluation.claims.Claim.verdict" in found
+
+
+def test_a_function_is_shown_with_its_signature_and_what_it_raises(pages):
+    text = page_of(pages, "api/helpers.html").text
+    shown = BeautifulSoup(text, "html.parser").find(id="helpers.display.table").parent
+    assert " ".join(shown.dt.get_text().split()).startswith("helpers.display.table(header, rows, title=None) → HTML")
+    assert [part.get_text() for part in shown.find_all("strong")] == ["Arguments:", "Raises:"]
+    assert "ValueError: a row is longer or shorter than the header." in shown.get_text()
+
+
+SOURCE = r'''"""Things: *A Title* of `code`, 5 < 6 and $x$, [0, 1] and {word}."""
+import is_not_there
+from helpers.other import Thing
+
+
+class Kept(Thing):
+    """What is kept.
+
+        kept = Kept(1)
+
+    Attributes:
+        name: of it, as `helpers.other.Thing`
+            has it.
+    """
+
+    name: str
+    things: list[Thing] = []
+
+    @classmethod
+    def of(cls, text: str = "\n") -> Kept:
+        ...
+
+    @property
+    def size(self) -> int:
+        """Its size.
+
+        Source: Nobody
+            2020.
+        """
+
+    def _hidden(self): ...
+
+
+class Other:
+    def __init__(self, one, *rest, two: int = 2): ...
+
+
+def _hidden(): ...
+'''
+PAGE = r"""# helpers
+
+Labs import from `helpers`: {py:obj}`Kept <helpers.kept.Kept>`.
+
+## helpers.kept
+
+```{py:module} helpers.kept
+```
+
+Things: *A Title* of `code`, 5 \< 6 and \$x\$, \[0, 1\] and \{word\}.
+
+`````{py:class} Kept(name: str, things: list[helpers.other.Thing] = [])
+
+What is kept.
+
+```python
+kept = Kept(1)
+```
+
+**Attributes:**
+
+- `name`: of it, as {py:obj}`helpers.other.Thing` has it.
+
+````{py:method} of(text: str='\n') -> helpers.kept.Kept
+:classmethod:
+
+````
+
+````{py:property} size
+:type: int
+
+Its size.
+
+**Source:** Nobody 2020.
+
+````
+
+`````
+
+`````{py:class} Other(one, *rest, two: int=2)
+
+`````
+"""
+
+
+@pytest.fixture
+def package(tmp_path):
+    """A kit with one module, which cannot be imported."""
+    (tmp_path / "helpers").mkdir()
+    (tmp_path / "helpers" / "__init__.py").touch()
+    (tmp_path / "helpers" / "__init__.pyi").write_text("from .kept import Kept as Kept\n", encoding="utf-8")
+    (tmp_path / "helpers" / "kept.py").write_text(SOURCE, encoding="utf-8")
+    return tmp_path
+
+
+def test_docstrings_become_pages_without_an_import(package):
+    assert write_api(package, package) == ["api/helpers.md"]
+    page = (package / "api" / "helpers.md").read_text(encoding="utf-8")
+    assert page == PAGE
+
+
+def test_what_such_a_page_says_is_what_the_docstring_says(package):
+    write_api(package, package)
+    (package / "source").mkdir()
+    (package / "api" / "helpers.md").rename(package / "source" / "index.md")
+    assert render(package / "source", package / "made") == []
+    text = BeautifulSoup(
+        (package / "made" / "index.html").read_text(encoding="utf-8"), "html.parser"
+    ).article.get_text()
+    assert "Things: A Title of code, 5 < 6 and $x$, [0, 1] and {word}." in text
+    assert r"of(text: str = '\n')" in text and "hidden" not in text
+
+
+def test_a_module_that_is_not_python_is_named(package):
+    (package / "helpers" / "kept.py").write_text("def f(:\n", encoding="utf-8")
+    with pytest.raises(ApiError, match=r"kept.py: is not Python \(.*\); correct it"):
+        write_api(package, package)
+
+
+@pytest.mark.parametrize("text", ["- minus", "1. first", "+1", "12) twelve", "a_b*c <b> `", "` *x", r"\n & ~"])
+def test_words_stay_what_they_are(text):
+    assert BeautifulSoup(MarkdownIt().render(words(text)), "html.parser").p.get_text() == text
 
 
 def test_a_lab_says_where_its_results_come_from(pages):
@@ -217,12 +375,12 @@ def kit(tmp_path):
         cells = [
             new_markdown_cell("# Lab"),
             new_markdown_cell("## Set-up"),
-            new_code_cell(set_up_cell(Address("", "v1")), id="setup"),
+            new_code_cell(set_up_cell(Address("", "v1"), name), id="setup"),
             new_markdown_cell("## 1. One"),
             new_code_cell("plot()", id="plot", metadata={"tags": ["picture:first"]} if "first" in name else {}),
         ]
         nbformat.write(new_notebook(cells=cells, metadata=PYTHON), tmp_path / name)
-        cells[-1].outputs = [new_output("display_data", {"image/png": base64.b64encode(PIXEL).decode()})]
+        cells[-1].outputs = [new_output("display_data", {"image/png": PIXEL})]
         nbformat.write(new_notebook(cells=cells, metadata=PYTHON), tmp_path / "build" / Path(name).name)
         results.append({"name": Path(name).stem, "status": "finished", "profile": "pocket"})
     (tmp_path / "build" / "results.json").write_text(json.dumps(results), encoding="utf-8")
@@ -241,13 +399,14 @@ def change(path, do):
 
 def test_pictures_are_those_of_the_tagged_cells(kit):
     assert write_pictures(runs(kit), kit / "docs") == ["first.png"]
-    assert (kit / "docs" / "first.png").read_bytes() == PIXEL
+    assert (kit / "docs" / "first.png").read_bytes() == base64.b64decode(PIXEL)
 
 
 def test_the_set_up_cell_may_differ(kit):
     """`kit.py publish` writes it anew, and on no computer but Colab's it does anything."""
     change(
-        kit / "labs" / "01_first.ipynb", lambda cells: cells[2].update(source=set_up_cell(Address("learner/kit", "v2")))
+        kit / "labs" / "01_first.ipynb",
+        lambda cells: cells[2].update(source=set_up_cell(Address("learner/kit", "v2"), "labs/01_first.ipynb")),
     )
     assert [run.complaint for run in runs(kit)] == ["", ""]
 
@@ -279,6 +438,7 @@ def test_a_picture_of_another_code_or_of_nothing_is_refused(kit, lab, do, messag
     [
         ({"status": "cell 3 failed"}, "01_first: cell 3 failed; python kit.py run 1"),
         ({"profile": "base"}, "'base', and pictures show 'pocket'"),
+        ({"size": "quick"}, "01_first: executed in quick size; python kit.py run 1 without LAB_SIZE"),
     ],
 )
 def test_a_picture_of_another_kind_of_run_is_refused(kit, fact, message):
@@ -323,10 +483,13 @@ def test_an_older_site_is_replaced_but_not_its_history(kit, capsys):
     )
 
 
-def test_the_readme_shows_the_pictures_that_labs_make_and_no_other():
-    shown = re.findall(r"!\[[^\]]+\]\(docs/([\w-]+)\.png\)", (ROOT / "README.md").read_text(encoding="utf-8"))
-    made = [name for lab in find_notebooks(ROOT) for name in named(lab)]
-    assert sorted(shown) == sorted(made) == sorted(path.stem for path in (ROOT / "docs").glob("*.png"))
+def test_documents_and_labs_show_the_pictures_that_labs_make_and_no_other():
+    """And a picture of a lab in JupyterLab, which nobody's cell draws."""
+    texts = [path.read_text(encoding="utf-8") for path in (ROOT / "README.md", *(ROOT / "docs").glob("*.md"))]
+    texts += [cell.source for lab in find_notebooks(ROOT) for cell in nbformat.read(lab, as_version=4).cells]
+    shown = {name for text in texts for name in re.findall(r"!\[[^\]]+\]\((?:\.\./)*(?:docs/)?([\w-]+)\.png\)", text)}
+    made = {name for lab in find_notebooks(ROOT) for name in named(lab)}
+    assert shown == made | {"lab-in-jupyterlab"} == {path.stem for path in (ROOT / "docs").glob("*.png")}
     assert {lab.stem[:2] for lab in find_notebooks(ROOT) if named(lab)} >= {"01", "02", "03"}
 
 

@@ -8,8 +8,9 @@ import helpers.evaluation.claims
 from helpers.evaluation.claims import CLAIMS_MIME, Claim, checkpoint
 from helpers.evaluation.statistics import Interval
 
-OURS = SimpleNamespace(profile="pocket", claims_asserted=True)
-THEIRS = SimpleNamespace(profile="base", claims_asserted=False)
+OURS = SimpleNamespace(profile="pocket", size="full", claims_asserted=True, exact_asserted=True)
+QUICK = SimpleNamespace(profile="pocket", size="quick", claims_asserted=False, exact_asserted=True)
+THEIRS = SimpleNamespace(profile="base", size="full", claims_asserted=False, exact_asserted=False)
 TRUE = Claim("one-shot beats <b>zero-shot</b>", Interval(0.2, 0.1, 0.3), np.True_)
 FALSE = Claim("water flows uphill", 0.5, False)
 
@@ -47,3 +48,11 @@ def test_a_claim_that_fails_is_shown_then_named(shown):
 def test_nothing_is_asserted_of_a_model_or_data_of_ones_own(shown):
     checkpoint(THEIRS, FALSE)
     assert "measured, not asserted: base" in shown[0]["text/html"] and shown[0][CLAIMS_MIME][0]["holds"] is None
+
+
+def test_in_quick_size_only_what_holds_exactly_is_asserted(shown):
+    checkpoint(QUICK, FALSE, Claim("two is two", 2, True, exact=True))
+    assert [row["holds"] for row in shown[0][CLAIMS_MIME]] == [None, True] and "quick size" in shown[0]["text/html"]
+    with pytest.raises(AssertionError, match="two is three"):
+        checkpoint(QUICK, Claim("two is three", 2, False, exact=True))
+    checkpoint(THEIRS, Claim("two is three", 2, False, exact=True))

@@ -40,6 +40,7 @@ def test_they_belong_to_the_shipped_model_and_settings(results):
         assert record["method"]["options"] == dict(point.method.options), point.name
 
 
+@pytest.mark.full
 def test_a_point_measured_again_gives_what_is_kept(results, tmp_path):
     point = sweeps()["amounts"][0]
     again = Bench(load_settings("pocket")).measure(point, tmp_path)

@@ -1,4 +1,3 @@
-import os
 from itertools import product
 
 import ipywidgets
@@ -8,7 +7,7 @@ import helpers.visualization.widgets
 from helpers.data.prompts import TEMPLATES
 from helpers.models.generation import GenerationError
 from helpers.models.sampling import next_token_logits
-from helpers.settings import PROFILES, load_settings
+from helpers.settings import load_settings
 from helpers.visualization.widgets import (
     TEMPERATURES,
     TOP_K,
@@ -20,7 +19,6 @@ from helpers.visualization.widgets import (
     playground,
     playground_outputs,
     png,
-    profile_dropdown,
 )
 
 PNG = b"\x89PNG"
@@ -189,14 +187,6 @@ def test_the_button_comes_back_after_an_error_nobody_expected(
 def test_playground_without_examples(tiny_model, tiny_tokenizer, settings, dialogues):
     box = playground(tiny_model, tiny_tokenizer, settings, [], dialogues[0])
     assert "greedy" in every(box, ipywidgets.HTML)[-1].value
-
-
-@pytest.mark.parametrize(("variable", "value"), [("small", "small"), ("", None), ("huge", None)])
-def test_profile_dropdown_starts_with_the_environments_choice(monkeypatch, variable, value):
-    monkeypatch.setitem(os.environ, "LAB_PROFILE", variable)
-    dropdown = profile_dropdown()
-    assert list(dropdown.options) == list(PROFILES)
-    assert dropdown.value == (value or (None if variable else helpers.visualization.widgets.default_profile()))
 
 
 def test_png_is_a_picture(tiny_model, tiny_tokenizer, dialogues):
