@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-SIZE = os.environ.setdefault("KIT_TEST_SIZE", "full")
+SIZE = os.environ.setdefault("KIT_TEST_SIZE", os.environ.get("LAB_SIZE") or "full")
 
 
 @pytest.hookimpl(tryfirst=True)
