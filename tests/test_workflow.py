@@ -27,23 +27,28 @@ def test_every_supported_python_on_every_system():
 
 
 def test_ruff_is_the_one_that_contributors_are_told_to_use():
-    install, check = commands("lint")
-    assert (
-        re.search(r'"(ruff==[^"]+)"', install)[1] in (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-        and check == "ruff check ."
-    )
+    install, *checks = commands("lint")
+    contributing = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    assert re.search(r'"(ruff==[^"]+)"', install)[1] in contributing
+    assert checks == ["ruff check .", "ruff format --check ."]
+
+
+def test_every_week_all_is_run_in_full_size_on_every_system():
+    assert commands("full") == ["python kit.py test --full"] and JOBS["full"]["timeout-minutes"] >= 180
+    assert JOBS["full"]["strategy"]["matrix"]["os"] == JOBS["test"]["strategy"]["matrix"]["os"]
 
 
 def test_newest_lowest_and_known_holes_are_looked_at_every_week():
     weekly = {name for name, job in JOBS.items() if "schedule" in str(job.get("if"))}
-    assert weekly == {"newest", "lowest", "audit", "hub"} and WORKFLOW[True]["schedule"], (
+    assert weekly == {"full", "newest", "lowest", "audit", "hub"} and WORKFLOW[True]["schedule"], (
         "YAML reads the key `on` as true"
     )
     assert any("--upgrade-strategy eager -r requirements.txt" in command for command in commands("newest"))
     assert any("--resolution lowest-direct -r requirements.txt" in command for command in commands("lowest"))
     assert all("constraints" not in command for name in ("newest", "lowest") for command in commands(name))
     assert all(
-        "python -m pytest -q" in commands(name) and JOBS[name]["env"]["LAB_PROFILE"] == "pocket"
+        "python -m pytest -q" in commands(name)
+        and JOBS[name]["env"] == {"LAB_PROFILE": "pocket", "KIT_TEST_SIZE": "quick"}
         for name in ("newest", "lowest")
     )
     assert commands("hub") == ["python kit.py test -q tests/hub"] and JOBS["hub"]["env"] == {"KIT_HUB_TESTS": "1"}
