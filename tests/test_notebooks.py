@@ -114,6 +114,13 @@ def test_code_cells_are_short(lab):
 
 
 @in_every_lab
+def test_lines_have_at_most_120_characters(lab):
+    """Tables and pictures have a line each, however long; ruff looks at code."""
+    prose = [line for cell in cells_of(lab) if cell.cell_type == "markdown" for line in cell.source.splitlines()]
+    assert [line for line in prose if len(line) > 120 and not line.startswith(("|", "!["))] == []
+
+
+@in_every_lab
 def test_prose_stands_before_every_code_cell(lab):
     kinds = [cell.cell_type for cell in cells_of(lab)]
     assert [place for place, pair in enumerate(pairwise(kinds)) if pair == ("code", "code")] == []
