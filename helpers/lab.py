@@ -18,7 +18,7 @@ import ipywidgets as widgets
 from IPython.display import display
 
 from helpers.display import notice, table
-from helpers.runs import RUNS
+from helpers.runs import KIT, RUNS
 from helpers.settings import (
     PROFILES,
     QUICK,
@@ -75,6 +75,14 @@ def _is_quick():
         return False
 
 
+def _short(place):
+    """A hub id as it is; a folder of the kit by its place in it; another one by its name."""
+    path = Path(place)
+    if not path.is_absolute():
+        return place
+    return path.relative_to(KIT).as_posix() if path.is_relative_to(KIT) else path.name
+
+
 def about(profile: str | None) -> str:
     """HTML below the drop-down: the profile's model, data and device in a line, all settings folded; or what is
     wrong.
@@ -83,8 +91,12 @@ def about(profile: str | None) -> str:
         settings = load_settings(profile)
     except SettingsError as error:
         return notice(error)
-    model, data = (Path(value).name if os.path.isabs(value) else value for value in (settings.model, settings.data))
-    facts = [f"model {model}", f"data {data}", f"{settings.dtype} on {settings.device}", f"seed {settings.seed}"]
+    facts = [
+        f"model {_short(settings.model)}",
+        f"data {_short(settings.data)}",
+        f"{settings.dtype} on {settings.device}",
+        f"seed {settings.seed}",
+    ]
     if settings.size == QUICK:
         facts.append("quick size: few rows and steps, so that numbers mean nothing")
     if "google.colab" in sys.modules and settings.device == "cpu":

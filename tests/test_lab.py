@@ -49,7 +49,7 @@ def test_settings_begin_with_the_seed(monkeypatch):
 def test_a_line_says_what_runs_and_the_table_is_folded(monkeypatch):
     monkeypatch.delenv("LAB_SIZE", raising=False)
     page = about("pocket")
-    assert page.startswith("<p>model model · data data · float32 on ") and "quick" not in page
+    assert page.startswith("<p>model pocket/model · data pocket/data · float32 on ") and "quick" not in page
     assert "<details><summary>all settings</summary>" in page and "train_steps" in page
 
 
