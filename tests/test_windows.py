@@ -29,7 +29,9 @@ from sweeps.ppo import points as ppo_points
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = [
     ROOT / "kit.py",
-    *chain.from_iterable(sorted((ROOT / name).rglob("*.py")) for name in ("helpers", "pocket", "benchmarks", "tests")),
+    *chain.from_iterable(
+        sorted((ROOT / name).rglob("*.py")) for name in ("helpers", "sweeps", "cli", "pocket", "benchmarks", "tests")
+    ),
 ]
 TREES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in SOURCES}
 RESERVED = {"con", "prn", "aux", "nul", *(f"{port}{number}" for port in ("com", "lpt") for number in range(10))}
@@ -260,10 +262,8 @@ def test_a_notebook_with_windows_newlines_is_the_same_notebook(lab, tmp_path):
     assert notebook == original and b"\r\n" in copied.read_bytes()
     assert without_answers(notebook, lab.name) == without_answers(original, lab.name) > 0
     assert renew(copied, tmp_path, Address("learner/kit", "v9"))
-    assert (
-        'REPOSITORY, TAG = "learner/kit", "v9"'
-        in nbformat.read(copied, as_version=4).cells[find_set_up(notebook)].source
-    )
+    set_up = nbformat.read(copied, as_version=4).cells[find_set_up(notebook)].source
+    assert "https://github.com/learner/kit@v9" in set_up
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".tsv", ".jsonl"])

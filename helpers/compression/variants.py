@@ -9,7 +9,7 @@ import platform
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -23,6 +23,7 @@ from helpers.evaluation.statistics import Interval, mean_interval, paired_differ
 from helpers.hardware import PeakMemory, release_freed_memory
 from helpers.models.generation import generate_ids
 from helpers.runs import write_json
+from helpers.settings import QUICK
 
 PROMPTS, TOKENS = 8, 24  # of the measurement of time: so many prompts alone, so many tokens at most
 FAMILIES = ("quantization", "distillation", "pruning")  # the notebooks in labs/extras that leave records
@@ -96,17 +97,15 @@ def token_milliseconds(
     return found[0 if warm else 1 :]
 
 
-def _first_use(folder, prompt, device):
+def _first_use(folder, prompt, device, tokens):
     """Loads the model and completes one prompt: (tokenizer, model, seconds until it was loaded, peak bytes of it
     all).
     """
-    gc.collect()
-    release_freed_memory()  # else what earlier models took is used again, and nothing is seen to grow
     with PeakMemory(device) as memory:
         started = time.perf_counter()
         tokenizer, model = load_compressed(folder, device)
         seconds = time.perf_counter() - started
-        generate_ids(model, tokenizer, [prompt], max_new_tokens=TOKENS, show_progress=False)
+        generate_ids(model, tokenizer, [prompt], max_new_tokens=tokens, show_progress=False)
     return tokenizer, model, seconds, memory.peak
 
 
@@ -118,6 +117,7 @@ def measure_variant(
     Args:
         folder: as `save_compressed` wrote it. start: `fingerprint` of the model that it was made from.
         rows: test dialogues. records: folder of the records, common to all labs. again: measures in any case.
+        settings: in quick size a few prompts are completed, by a few tokens.
     """
     facts = [
         content_digest(folder),
@@ -135,10 +135,15 @@ def measure_variant(
     known = read_variants(records, start).get(name)
     if known and known.identity == identity and not again:
         return known
-    prompts = [build_prompt(row["dialogue"]) for row in rows[:PROMPTS]]
-    tokenizer, model, seconds, peak = _first_use(folder, prompts[0], settings.device)
-    milliseconds = token_milliseconds(model, tokenizer, prompts, warm=True)
-    scores = run_condition(name, model, tokenizer, settings, rows).scores
+    tokens = settings.scaled(TOKENS)
+    limits = replace(settings, max_new_tokens=settings.scaled(settings.max_new_tokens, 8))
+    prompts = [build_prompt(row["dialogue"]) for row in rows[: settings.scaled(PROMPTS)]]
+    if settings.size != QUICK:  # there, collecting takes longer than all the rest, and memory is not what is tried
+        gc.collect()
+        release_freed_memory()  # else what earlier models took is used again, and nothing is seen to grow
+    tokenizer, model, seconds, peak = _first_use(folder, prompts[0], settings.device, tokens)
+    milliseconds = token_milliseconds(model, tokenizer, prompts, tokens, warm=True)
+    scores = run_condition(name, model, tokenizer, limits, rows).scores
     variant = Variant(
         name,
         family,

@@ -5,13 +5,15 @@ padding.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import torch
-from datasets import Dataset
 from torch.utils.data import Sampler
-from transformers.trainer_pt_utils import get_length_grouped_indices
 
 from helpers.data.prompts import build_prompt
+
+if TYPE_CHECKING:
+    from datasets import Dataset
 
 IGNORED = -100  # a label that the loss leaves out (the default of torch.nn.functional.cross_entropy)
 
@@ -35,6 +37,8 @@ def encode_pairs(
     Raises:
         ValueError: no pairs, unequal numbers, an empty text, or one longer than its limit; the message names its index.
     """
+    from datasets import Dataset  # here, because it takes a second, and processes that share a training do without
+
     if not len(prompts) or len(prompts) != len(completions):
         raise ValueError(
             f"pairs: {len(prompts)} prompts and {len(completions)} completions; give at least one, and as many of both"
@@ -98,5 +102,7 @@ class SimilarLengths(Sampler):
         return len(self.lengths)
 
     def __iter__(self):
+        from transformers.trainer_pt_utils import get_length_grouped_indices  # here, as above
+
         generator = torch.Generator().manual_seed(self.seed + self.epoch)
         return iter(get_length_grouped_indices(self.lengths, self.batch_size, generator=generator))

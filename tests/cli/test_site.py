@@ -290,7 +290,7 @@ def test_docstrings_become_pages_without_an_import(package):
 def test_what_such_a_page_says_is_what_the_docstring_says(package):
     write_api(package, package)
     (package / "source").mkdir()
-    (package / "api" / "helpers.md").rename(package / "source" / "index.md")
+    (package / "api" / "helpers.md").replace(package / "source" / "index.md")
     assert render(package / "source", package / "made") == []
     text = BeautifulSoup(
         (package / "made" / "index.html").read_text(encoding="utf-8"), "html.parser"

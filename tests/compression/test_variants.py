@@ -4,6 +4,8 @@ not run.
 Records of variants: measured from the file, read again instead of measured, common to all labs.
 """
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, strategies as st
@@ -139,10 +141,9 @@ def measured(tiny_tokenizer, rows, tmp_path):
     model = wide_model(tiny_tokenizer)
     folder = save_compressed(quantized(model, low_bits(4)), tiny_tokenizer, tmp_path / "int4")
 
-    def measure(name="int4", family="quantization", **options):
-        return measure_variant(
-            name, family, folder, fingerprint(model), rows, tiny_settings(), tmp_path / "records", **options
-        )
+    def measure(name="int4", family="quantization", settings=None, **options):
+        start, records = fingerprint(model), tmp_path / "records"
+        return measure_variant(name, family, folder, start, rows, settings or tiny_settings(), records, **options)
 
     return measure, folder, tmp_path / "records"
 
@@ -155,6 +156,11 @@ def test_a_variant_is_measured_from_its_file(measured, rows):
     )
     assert {metric: len(values) for metric, values in variant.scores.items()}["rouge1"] == len(rows)
     assert variant.quality().estimate == pytest.approx(np.mean(variant.scores["rouge1"])) and variant.latency().low > 0
+
+
+def test_in_quick_size_a_few_prompts_are_timed(measured, rows):
+    quick = measured[0](settings=replace(tiny_settings(), size="quick"))
+    assert len(quick.milliseconds) == 2 < len(rows) and len(quick.scores["rouge1"]) == len(rows)
 
 
 def test_a_record_is_read_instead_of_measuring_and_measured_again_for_another_file(

@@ -102,4 +102,4 @@ def test_the_kept_results_are_of_the_shipped_dialogues(bench, results):
 
 
 def test_the_folder_is_among_the_labs_results():
-    assert Path(__file__).resolve().parents[2] / "labs" / "results" / "families" == FOLDER
+    assert Path(__file__).resolve().parents[2] / "sweeps" / "results" / "families" == FOLDER

@@ -122,4 +122,4 @@ def test_what_is_kept_says_where_zeros_are_left():
 
 
 def test_the_folder_is_among_the_labs_results():
-    assert Path(__file__).resolve().parents[2] / "labs" / "results" / "pruning" == FOLDER
+    assert Path(__file__).resolve().parents[2] / "sweeps" / "results" / "pruning" == FOLDER
