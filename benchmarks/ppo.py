@@ -25,7 +25,7 @@ from helpers.alignment.policy import Policy
 from helpers.alignment.ppo_trainer import PPOConfig, make_experience, update
 from helpers.models.cpu import prepare_for_cpu
 from helpers.models.sizes import untrained
-from helpers.training.methods import ATTENTION, lora
+from helpers.training.finetuning_methods import ATTENTION, lora
 
 BATCH, PROMPT_TOKENS, NEW_TOKENS = 16, 200, 50
 WAYS = {

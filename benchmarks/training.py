@@ -31,7 +31,7 @@ from helpers.models.cpu import prepare_for_cpu
 from helpers.models.sizes import untrained
 from helpers.progress import progress
 from helpers.settings import POCKET, load_settings
-from helpers.training.methods import ATTENTION, adapt, full, lora
+from helpers.training.finetuning_methods import ATTENTION, adapt, full, lora
 from helpers.training.trainer import train
 
 GOALS = {"speed": 3.0, "memory": 0.05, "base, GiB": 8.0}

@@ -18,7 +18,7 @@ import ipywidgets as widgets
 from IPython.display import display
 
 from helpers.display import notice, table
-from helpers.runs import KIT, RUNS
+from helpers.run_records import KIT, RUNS
 from helpers.settings import (
     PROFILES,
     QUICK,

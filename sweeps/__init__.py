@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from helpers.progress import progress
-from helpers.runs import write_json
+from helpers.run_records import write_json
 
 RESULTS = Path(__file__).resolve().parent / "results"
 SEEDS = (1, 2, 3)

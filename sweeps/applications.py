@@ -16,9 +16,9 @@ from helpers.applications.word_problems import LARGE, SMALL, WAYS, Problem, make
 from helpers.data.pairs import encode_pairs
 from helpers.models.generation import generate
 from helpers.models.loading import load_seq2seq
-from helpers.runs import fingerprint
+from helpers.run_records import fingerprint
 from helpers.settings import load_settings, seed_everything
-from helpers.training.methods import full
+from helpers.training.finetuning_methods import full
 from helpers.training.trainer import train
 from sweeps import RESULTS, command_line
 

@@ -35,9 +35,9 @@ from helpers.evaluation.losses import pair_losses
 from helpers.models.generation import generate
 from helpers.models.loading import load_seq2seq
 from helpers.models.sizes import count_parameters
-from helpers.runs import KEPT, fingerprint
+from helpers.run_records import KEPT, fingerprint
 from helpers.settings import load_settings, seed_everything
-from helpers.training.methods import Method, distilled, full
+from helpers.training.finetuning_methods import Method, distilled, full
 from helpers.training.trainer import train
 from sweeps import RESULTS, SEEDS, command_line, each_once
 

@@ -19,7 +19,7 @@ import torch
 from helpers.data.loading import load_dialogues
 from helpers.evaluation.experiments import by_part
 from helpers.models.loading import load_tokenizer
-from helpers.runs import fingerprint
+from helpers.run_records import fingerprint
 from helpers.settings import load_settings
 from helpers.transformer.families import (
     FamilyModel,

@@ -18,7 +18,7 @@ from helpers.data.pairs import encode_pairs, summary_pairs
 from helpers.evaluation.experiments import answered_exactly, by_part, run_condition
 from helpers.models.loading import load_seq2seq
 from helpers.settings import load_settings, seed_everything
-from helpers.training.methods import (
+from helpers.training.finetuning_methods import (
     ATTENTION,
     FEED_FORWARD,
     LINEAR,

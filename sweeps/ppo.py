@@ -23,7 +23,7 @@ from helpers.data.prompts import build_prompt
 from helpers.evaluation.experiments import by_part, rude_rows
 from helpers.models.loading import load_seq2seq
 from helpers.settings import load_settings, seed_everything
-from helpers.training.methods import full
+from helpers.training.finetuning_methods import full
 from helpers.training.trainer import train
 from sweeps import RESULTS, SEEDS, command_line
 

@@ -18,9 +18,9 @@ from helpers.compression.quantized_models import converted, low_bits, nf4, quant
 from helpers.data.pairs import summary_pairs
 from helpers.evaluation.experiments import run_condition
 from helpers.evaluation.losses import pair_losses
-from helpers.runs import KEPT, fingerprint
+from helpers.run_records import KEPT, fingerprint
 from helpers.settings import load_settings, seed_everything
-from helpers.training.methods import Method, full, lora, qat
+from helpers.training.finetuning_methods import Method, full, lora, qat
 from helpers.training.trainer import train
 from sweeps import RESULTS, SEEDS, Results, command_line, finetuning as finetuning_sweep
 

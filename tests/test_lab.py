@@ -7,7 +7,7 @@ import pytest
 
 import helpers.lab
 from helpers.lab import Lab, about, profile_dropdown, start
-from helpers.runs import RUNS
+from helpers.run_records import RUNS
 from helpers.settings import PROFILES, SettingsError, default_profile
 
 

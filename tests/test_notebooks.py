@@ -10,7 +10,7 @@ import nbformat
 import pytest
 
 from helpers.exercises import solves
-from helpers.runs import RUNS
+from helpers.run_records import RUNS
 
 ROOT = Path(__file__).resolve().parent.parent
 LABS = sorted((ROOT / "labs").glob("**/*.ipynb"))

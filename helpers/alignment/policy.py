@@ -16,7 +16,7 @@ from transformers.modeling_outputs import BaseModelOutput
 
 from helpers.alignment.ppo import token_logprobs
 from helpers.models.generation import encode_prompts
-from helpers.training.methods import Method, adapt, lora
+from helpers.training.finetuning_methods import Method, adapt, lora
 
 
 @dataclass(frozen=True)

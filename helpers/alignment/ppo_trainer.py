@@ -35,7 +35,7 @@ from helpers.alignment.ppo import (
     whiten,
 )
 from helpers.progress import Sparing, progress
-from helpers.runs import fingerprint, latest_checkpoint, notes, seal
+from helpers.run_records import fingerprint, latest_checkpoint, notes, seal
 
 KEPT = 2  # checkpoints: the newest, and the one before in case the newest was not written to its end
 MAY_BE_NONE = ("anneal_steps", "kl_target", "max_update_kl", "max_kl", "cliprange_value", "max_grad_norm")

@@ -18,7 +18,7 @@ from torch.nn.functional import logsigmoid
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, PrinterCallback, TrainerCallback
 
 from helpers.progress import one_bar, progress
-from helpers.runs import fingerprint
+from helpers.run_records import fingerprint
 
 HARMLESS = ("nothate", "not_hate", "non_hate", "not_toxic", "non_toxic", "nontoxic", "neutral", "polite", "clean")
 

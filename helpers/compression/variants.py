@@ -22,7 +22,7 @@ from helpers.evaluation.experiments import run_condition
 from helpers.evaluation.statistics import Interval, mean_interval, paired_difference
 from helpers.hardware import PeakMemory, release_freed_memory
 from helpers.models.generation import generate_ids
-from helpers.runs import write_json
+from helpers.run_records import write_json
 from helpers.settings import QUICK
 
 PROMPTS, TOKENS = 8, 24  # of the measurement of time: so many prompts alone, so many tokens at most

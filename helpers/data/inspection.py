@@ -12,8 +12,8 @@ from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
-from helpers.data.checks import CheckedFile, Located, check_file, speakers, warnings_of
 from helpers.data.dialogues import merge_annotators
+from helpers.data.file_checks import CheckedFile, Located, check_file, speakers, warnings_of
 from helpers.data.findings import WARNING, Finding, Report, finding_of, problem_of, visible
 from helpers.data.lengths import token_lengths
 from helpers.data.loading import WHOLE, load_dialogues, split_files

@@ -8,7 +8,7 @@ from torch.nn.functional import cross_entropy
 
 from helpers.data.pairs import IGNORED
 from helpers.exercises.expectations import NotYet, expect_number, expect_numbers, rows_of_numbers
-from helpers.training.methods import lora_parameters
+from helpers.training.finetuning_methods import lora_parameters
 
 OUT, IN, RANK = 6, 4, 2  # shapes of the small matrices that LoRA's checks use
 

@@ -8,14 +8,7 @@ from .distributed import (
     train_steps as train_steps,
     train_together as train_together,
 )
-from .memory import (
-    RECIPES as RECIPES,
-    activation_bytes as activation_bytes,
-    expected as expected,
-    sent as sent,
-    training_step as training_step,
-)
-from .methods import (
+from .finetuning_methods import (
     ATTENTION as ATTENTION,
     adapt as adapt,
     distilled as distilled,
@@ -26,6 +19,13 @@ from .methods import (
     prompt_tuning as prompt_tuning,
     qat as qat,
     sparse as sparse,
+)
+from .memory import (
+    RECIPES as RECIPES,
+    activation_bytes as activation_bytes,
+    expected as expected,
+    sent as sent,
+    training_step as training_step,
 )
 from .model_cards import export_adapter as export_adapter
 from .scaling_laws import (

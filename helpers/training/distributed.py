@@ -32,7 +32,7 @@ from torch.nn.functional import cross_entropy
 from torch.nn.parallel import DistributedDataParallel
 
 from helpers.data.pairs import IGNORED
-from helpers.runs import write_json
+from helpers.run_records import write_json
 from helpers.training.memory import Held, held
 
 ALONE, WAYS = "one process", ("ddp", "zero-1", "fsdp")

@@ -36,9 +36,9 @@ from helpers.hardware import PeakMemory
 from helpers.models.loading import load_seq2seq
 from helpers.models.sizes import count_parameters
 from helpers.progress import Sparing, one_bar, progress
-from helpers.runs import RECORD, Record, fingerprint, fingerprint_pairs, latest_checkpoint, notes, seal
+from helpers.run_records import RECORD, Record, fingerprint, fingerprint_pairs, latest_checkpoint, notes, seal
 from helpers.settings import QUICK
-from helpers.training.methods import WHOLE, Method, adapt
+from helpers.training.finetuning_methods import WHOLE, Method, adapt
 
 EXPLODED = 3  # times the loss of a model that guesses all tokens alike
 logger = logging.getLogger(__name__)
@@ -361,7 +361,7 @@ def _check_teacher(model, method, teacher):
     if (teacher is not None) != (method.kind == "distilled"):
         raise ValueError(
             f"teacher: {'is missing for' if teacher is None else 'says nothing to'} the method {method.kind!r}; "
-            "helpers.training.methods.distilled learns from a teacher, the other methods have none"
+            "helpers.training.finetuning_methods.distilled learns from a teacher, the other methods have none"
         )
     if teacher is not None and teacher.config.vocab_size != model.config.vocab_size:
         raise ValueError(

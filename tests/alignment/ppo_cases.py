@@ -11,7 +11,7 @@ import torch
 from helpers import progress
 from helpers.alignment.policy import Policy
 from helpers.alignment.ppo_trainer import PPOConfig, PPOTrainer
-from helpers.training.methods import ATTENTION, lora
+from helpers.training.finetuning_methods import ATTENTION, lora
 from tests.conftest import DIALOGUES
 
 CONFIG = {"batch_size": 6, "mini_batch_size": 3, "epochs": 2, "learning_rate": 5e-3, "max_new_tokens": 12}

@@ -9,9 +9,9 @@ import torch
 from helpers.alignment.policy import Policy
 from helpers.alignment.policy_evaluation import evaluate_policy
 from helpers.alignment.ppo import sequence_kl
-from helpers.runs import fingerprint
+from helpers.run_records import fingerprint
 from helpers.settings import load_settings
-from helpers.training.methods import ATTENTION, adapt, lora
+from helpers.training.finetuning_methods import ATTENTION, adapt, lora
 from tests.conftest import DIALOGUES
 from tests.training.training_cases import with_dropout
 

@@ -21,7 +21,7 @@ from helpers.alignment.reward_model import (
     pairwise_loss,
     train_reward_model,
 )
-from helpers.runs import fingerprint
+from helpers.run_records import fingerprint
 from helpers.settings import POCKET, load_settings
 from tests.conftest import DIALOGUES
 

@@ -31,7 +31,7 @@ from helpers.compression.quantized_models import (
 from helpers.models.cpu import prepare_for_cpu
 from helpers.models.generation import generate
 from helpers.models.loading import head_is_tied
-from helpers.training.methods import adapt, lora
+from helpers.training.finetuning_methods import adapt, lora
 from tests.compression.quantization_cases import wide_model
 
 MAKERS = {

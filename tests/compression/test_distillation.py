@@ -11,8 +11,8 @@ from helpers.compression.distillation import distillation_loss, half_of, kept_la
 from helpers.data.pairs import IGNORED, Collator
 from helpers.models.generation import generate
 from helpers.models.sizes import SHAPES, count_parameters, untrained
-from helpers.runs import fingerprint
-from helpers.training.methods import distilled, full
+from helpers.run_records import fingerprint
+from helpers.training.finetuning_methods import distilled, full
 from helpers.training.trainer import TrainingError, load_run, train
 from tests.training.training_cases import tiny_pairs, tiny_settings
 

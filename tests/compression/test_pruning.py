@@ -24,7 +24,7 @@ from helpers.compression.quantized_models import linear_layers
 from helpers.data.pairs import Collator
 from helpers.models.generation import generate
 from helpers.models.loading import head_is_tied
-from helpers.runs import fingerprint
+from helpers.run_records import fingerprint
 from tests.compression.quantization_cases import wide_model
 from tests.training.training_cases import tiny_pairs
 

@@ -25,8 +25,8 @@ from helpers.compression.quantized_models import (
 from helpers.data.pairs import Collator
 from helpers.models.generation import generate
 from helpers.models.loading import head_is_tied
-from helpers.runs import fingerprint
-from helpers.training.methods import adapt, lora, qat
+from helpers.run_records import fingerprint
+from helpers.training.finetuning_methods import adapt, lora, qat
 from helpers.training.trainer import load_run, train
 from tests.compression.quantization_cases import wide_model
 from tests.training.training_cases import logits, tiny_batch, tiny_pairs, tiny_settings

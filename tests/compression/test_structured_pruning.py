@@ -20,7 +20,7 @@ from helpers.compression.structured_pruning import (
 from helpers.data.pairs import Collator
 from helpers.models.generation import generate
 from helpers.models.sizes import count_parameters
-from helpers.runs import fingerprint
+from helpers.run_records import fingerprint
 from tests.compression.quantization_cases import wide_model
 from tests.training.training_cases import logits, tiny_batch, tiny_pairs
 

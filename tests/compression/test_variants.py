@@ -23,8 +23,8 @@ from helpers.compression.variants import (
     read_variants,
     token_milliseconds,
 )
-from helpers.runs import fingerprint
-from helpers.training.methods import adapt, lora
+from helpers.run_records import fingerprint
+from helpers.training.finetuning_methods import adapt, lora
 from tests.compression.quantization_cases import wide_model
 from tests.training.training_cases import tiny_settings
 

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from helpers.data import inspection
-from helpers.data.checks import warnings_of
+from helpers.data.file_checks import warnings_of
 from helpers.data.findings import ALIKE, Finding, Report, visible
 from helpers.data.inspection import inspect_dialogues, main
 from helpers.data.loading import load_dialogues

@@ -13,7 +13,7 @@ from helpers.models.generation import generate
 from helpers.models.loading import load_seq2seq
 from helpers.models.sizes import count_parameters
 from helpers.settings import load_settings, seed_everything
-from helpers.training.methods import lora
+from helpers.training.finetuning_methods import lora
 from helpers.training.trainer import train
 
 # The model's page in the documentation of transformers; 20 decoder positions, the start token among them.

@@ -10,7 +10,7 @@ from transformers import T5Config, T5ForConditionalGeneration
 
 from helpers.models.loading import PARAMETERS, head_is_tied
 from helpers.models.sizes import SHAPES, count_parameters, parameter_table, untrained
-from helpers.training.methods import ATTENTION, adapt, lora
+from helpers.training.finetuning_methods import ATTENTION, adapt, lora
 
 
 @pytest.mark.parametrize("name", SHAPES)

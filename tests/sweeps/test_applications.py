@@ -5,7 +5,7 @@ import pytest
 from helpers.applications.symbols import with_fresh_vectors
 from helpers.applications.word_problems import LARGE, SMALL, WAYS, make_problems, solved_value
 from helpers.models.loading import load_seq2seq
-from helpers.runs import fingerprint
+from helpers.run_records import fingerprint
 from helpers.settings import load_settings
 from sweeps import load_results, run_sweep
 from sweeps.applications import BATCH, COMMAND, FOLDER, HELD_OUT, STEPS, Bench, Point, points

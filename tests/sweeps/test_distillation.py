@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from helpers.models.loading import load_seq2seq
-from helpers.runs import fingerprint
+from helpers.run_records import fingerprint
 from helpers.settings import load_settings
-from helpers.training.methods import distilled, full
+from helpers.training.finetuning_methods import distilled, full
 from sweeps import Results, each_seed, load_results, over_seeds, run_sweep
 from sweeps.distillation import (
     CLASS_TEACHER,

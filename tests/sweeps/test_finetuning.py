@@ -3,7 +3,7 @@ import json
 import pytest
 
 from helpers.evaluation.experiments import by_task
-from helpers.training.methods import ATTENTION, full, lora
+from helpers.training.finetuning_methods import ATTENTION, full, lora
 from sweeps import Results, finetuning as finetuning_sweep, load_results, over_seeds, run_sweep
 from sweeps.finetuning import COMMAND, Bench, Point, points, sweeps, training_texts
 from tests.conftest import DIALOGUES, SUMMARIES

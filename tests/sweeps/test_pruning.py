@@ -8,7 +8,7 @@ import pytest
 
 from helpers.data.loading import load_dialogues
 from helpers.evaluation.experiments import by_part
-from helpers.runs import fingerprint
+from helpers.run_records import fingerprint
 from helpers.settings import load_settings
 from sweeps import Results, load_results, over_seeds, run_sweep
 from sweeps.pruning import COMMAND, FOLDER, KINDS, ROWS, STEPS, Bench, Point, points, sweeps

@@ -10,9 +10,9 @@ import pytest
 from helpers.data.pairs import summary_pairs
 from helpers.evaluation.losses import pair_losses
 from helpers.models.loading import load_seq2seq
-from helpers.runs import fingerprint
+from helpers.run_records import fingerprint
 from helpers.settings import load_settings
-from helpers.training.methods import full, lora, qat
+from helpers.training.finetuning_methods import full, lora, qat
 from sweeps import Results, each_seed, finetuning as finetuning_sweep, load_results, over_seeds, run_sweep
 from sweeps.quantization import (
     BEFORE,

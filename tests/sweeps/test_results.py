@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from helpers.models.loading import load_seq2seq
-from helpers.runs import fingerprint
+from helpers.run_records import fingerprint
 from helpers.settings import load_settings
 from sweeps import load_results
 from sweeps.finetuning import COMMAND, FOLDER, Bench, points, sweeps

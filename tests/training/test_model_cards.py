@@ -13,7 +13,7 @@ from huggingface_hub import ModelCard
 from helpers.data.loading import load_dialogues
 from helpers.evaluation.statistics import mean_interval, paired_difference
 from helpers.models.generation import generate
-from helpers.runs import fingerprint
+from helpers.run_records import fingerprint
 from helpers.settings import PROFILES, load_settings
 from helpers.training.model_cards import export_adapter, literal, public_name
 from helpers.training.trainer import TrainingError, load_adapter

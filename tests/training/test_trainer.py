@@ -11,8 +11,8 @@ import torch
 from helpers.data.pairs import Collator
 from helpers.models.generation import generate
 from helpers.models.sizes import count_parameters
-from helpers.runs import Record, fault, fingerprint, latest_checkpoint
-from helpers.training.methods import ia3, prompt_tuning, selective
+from helpers.run_records import Record, fault, fingerprint, latest_checkpoint
+from helpers.training.finetuning_methods import ia3, prompt_tuning, selective
 from helpers.training.trainer import SteadyTrainer, TrainingError, load_run, train
 from tests.training.training_cases import METHODS, tiny_pairs, tiny_run, tiny_settings, with_dropout
 

@@ -12,7 +12,7 @@ import torch
 from helpers import progress
 from helpers.data.pairs import Collator, encode_pairs
 from helpers.settings import load_settings
-from helpers.training.methods import ATTENTION, full, lora
+from helpers.training.finetuning_methods import ATTENTION, full, lora
 from helpers.training.trainer import train
 from tests.conftest import DIALOGUES, SUMMARIES
 

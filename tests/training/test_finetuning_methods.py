@@ -5,8 +5,8 @@ from torch import nn
 from helpers.compression.pruning import pruned, zeros
 from helpers.compression.quantized_models import linear_layers
 from helpers.models.sizes import count_parameters
-from helpers.runs import fingerprint
-from helpers.training.methods import (
+from helpers.run_records import fingerprint
+from helpers.training.finetuning_methods import (
     ATTENTION,
     LINEAR,
     NORMS,
