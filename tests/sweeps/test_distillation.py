@@ -12,7 +12,6 @@ from sweeps.distillation import (
     CLASS_TEACHER,
     COMMAND,
     FOLDER,
-    PAUSE,
     RATE,
     SEEDS,
     Bench,
@@ -79,11 +78,12 @@ def test_the_teachers_texts_take_the_references_place(bench):
 
 
 def test_points_are_measured_and_kept(bench, tmp_path, monkeypatch):
-    monkeypatch.setattr("sweeps.distillation.CLASS_STEPS", 20)
-    monkeypatch.setattr("sweeps.distillation.CLASS_TEACHER", CLASS_TEACHER | {"steps": 20})
+    monkeypatch.setattr("sweeps.distillation.PAUSE", 8)
+    monkeypatch.setattr("sweeps.distillation.CLASS_STEPS", 6)
+    monkeypatch.setattr("sweeps.distillation.CLASS_TEACHER", CLASS_TEACHER | {"steps": 6})
     chosen = [
-        Point(full(1e-2), 1, 6, steps=PAUSE),
-        Point(distilled(0.5, 2.0, 1e-2), 1, 6, steps=PAUSE),
+        Point(full(1e-2), 1, 6, steps=8),
+        Point(distilled(0.5, 2.0, 1e-2), 1, 6, steps=8),
         ClassifierPoint(0.5, 1, 12),
     ]
     bench.teacher_texts = list(SUMMARIES) * 20  # an untrained teacher says nothing that could be trained on

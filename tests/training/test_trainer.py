@@ -148,7 +148,7 @@ def uninterrupted(tiny_model, tiny_tokenizer, tmp_path_factory):
     return source, base, {kind: tiny_run(base, tiny_tokenizer, folder, kind).model.state_dict() for kind in METHODS}
 
 
-@pytest.mark.parametrize("kind", ["full", "lora"])
+@pytest.mark.parametrize("kind", [pytest.param("full", marks=pytest.mark.full), "lora"])
 def test_a_killed_run_ends_at_the_weights_of_an_uninterrupted_one(
     uninterrupted, tiny_tokenizer, tmp_path, kind, caplog
 ):
