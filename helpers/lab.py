@@ -76,11 +76,9 @@ def _is_quick():
 
 
 def _short(place):
-    """A hub id as it is; a folder of the kit by its place in it; another one by its name."""
+    """A folder of the kit by its place in it; anything else as it is."""
     path = Path(place)
-    if not path.is_absolute():
-        return place
-    return path.relative_to(KIT).as_posix() if path.is_relative_to(KIT) else path.name
+    return path.relative_to(KIT).as_posix() if path.is_absolute() and path.is_relative_to(KIT) else place
 
 
 def about(profile: str | None) -> str:
@@ -102,7 +100,8 @@ def about(profile: str | None) -> str:
     if "google.colab" in sys.modules and settings.device == "cpu":
         facts.append("for FLAN-T5 choose Runtime > Change runtime type > GPU")
     line = html.escape(" · ".join(facts))
-    every = table(("setting", "value"), vars(settings).items()).data
+    values = {name: _short(value) if isinstance(value, str) else value for name, value in vars(settings).items()}
+    every = table(("setting", "value"), values.items()).data
     return f"<p>{line}</p><details><summary>all settings</summary>{every}</details>"
 
 

@@ -106,7 +106,7 @@ def test_every_control_is_reached_by_keyboard(lab):
 def test_a_profile_is_chosen_and_its_settings_are_told(lab):
     start = lab.cell("lab = start()")
     dropdown = start.get_by_role("combobox", name="profile")
-    chosen = [option.inner_text() for option in dropdown.locator("option").all()]
+    chosen = dropdown.locator("option").all_text_contents()
     assert chosen[0] == "pocket" and len(chosen) > 1
     for profile in (chosen[-1], chosen[0]):
         dropdown.select_option(profile)
