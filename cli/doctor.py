@@ -26,22 +26,22 @@ STATES = {
     "outdated": ("the requirements changed since, or the folder was moved", SET_UP),
 }
 # What a lab's run with the profile pocket costs, in 10⁹ operations: its seconds times `measured_rate` of the same
-# computer; `calibrate` makes this table anew. Now: 35 · 10⁹ operations a second, and seconds of runs on two cores of
-# an Intel Xeon that other programs kept busy, divided by 1.6, which is how much longer they took for that. Not run
-# there yet, with the minutes of an older table in their place: constitutional_ai, distillation, human_feedback,
-# inside_a_transformer, pruning, quantization, scaling.
+# computer; `calibrate` makes this table anew. Each number lies between those of two computers, of about 150 and of 345
+# · 10⁹ operations a second. They differ by up to a factor of two and a half, since not all of a lab is products of
+# matrices: the minutes are a first idea, not more.
 COSTS = {
-    "01_dialogue_summarization": 2343,
-    "02_full_vs_lora_finetuning": 16319,
-    "03_ppo_detoxification": 6912,
-    "applications": 3879,
-    "constitutional_ai": 4200,
-    "distillation": 2520,
-    "human_feedback": 5880,
-    "inside_a_transformer": 2100,
-    "pruning": 3150,
-    "quantization": 4200,
-    "scaling": 2100,
+    "01_dialogue_summarization": 24_000,
+    "02_full_vs_lora_finetuning": 64_000,
+    "03_ppo_detoxification": 66_000,
+    "applications": 20_000,
+    "constitutional_ai": 27_000,
+    "distillation": 30_000,
+    "human_feedback": 40_000,
+    "inside_a_transformer": 7_500,
+    "pruning": 30_000,
+    "quantization": 30_000,
+    "scaling": 8_000,
+    "your_own_data": 30_000,
 }
 AFTER_LAB_2 = ("03_ppo_detoxification", "distillation", "pruning", "quantization")  # they load its fine-tuned model
 # Products of float32 matrices (rows, inner, columns) in a step of pocket-t5: 8 dialogues of 160 tokens, and 8 summaries
