@@ -4,12 +4,11 @@ it.
 
 from __future__ import annotations
 
-import io
-
-import sentencepiece
 from tokenizers import Regex, Tokenizer, decoders, normalizers, pre_tokenizers, processors
 from tokenizers.models import Unigram
 from transformers import PreTrainedTokenizerFast
+
+from helpers.transformer.tokenizers import train_subwords
 
 SPACE = "▁"
 SENTINELS = 16
@@ -25,28 +24,9 @@ def train_pieces(texts, vocab_size):
 
     Source: Kudo 2018, section 3.2, through the sentencepiece library. Bytes are pieces too: no text is unknown.
     """
-    lines = (line for text in texts for line in text.split("\n") if line.strip())
-    model = io.BytesIO()
-    sentencepiece.SentencePieceTrainer.train(
-        sentence_iterator=lines,
-        model_writer=model,
-        model_type="unigram",
-        vocab_size=vocab_size,
-        byte_fallback=True,
-        character_coverage=1.0,
-        split_digits=True,
-        user_defined_symbols=TAGS + CONTRACTIONS,
-        pad_id=0,
-        eos_id=1,
-        unk_id=2,
-        bos_id=-1,
-        hard_vocab_limit=False,
-        num_threads=1,
-        minloglevel=2,
-        normalization_rule_name="nfkc",
-        max_sentence_length=20000,
+    processor = train_subwords(
+        texts, vocab_size, "unigram", user_defined_symbols=TAGS + CONTRACTIONS, normalization_rule_name="nfkc"
     )
-    processor = sentencepiece.SentencePieceProcessor(model_proto=model.getvalue())
     pieces = [(processor.id_to_piece(index), processor.get_score(index)) for index in range(processor.get_piece_size())]
     return pieces + [(piece, 0.0) for piece in ["\n", *TURN_STARTS]]  # sentencepiece itself knows no newline
 

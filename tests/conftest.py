@@ -86,29 +86,15 @@ def tiny_model(tiny_tokenizer):
     it.
     """
     import torch
-    from transformers import T5Config, T5ForConditionalGeneration
+
+    from tests.tiny_world import tiny_t5
 
     torch.set_num_threads(1)  # for matrices this small, threads cost more than they give
     inputs = tiny_tokenizer(DIALOGUES, return_tensors="pt", padding=True)
     labels = tiny_tokenizer(SUMMARIES, return_tensors="pt", padding=True)["input_ids"]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        model = T5ForConditionalGeneration(
-            T5Config(
-                vocab_size=8 * -(-len(tiny_tokenizer) // 8),
-                d_model=32,
-                d_kv=8,
-                d_ff=64,
-                num_heads=2,
-                num_layers=1,
-                num_decoder_layers=1,
-                feed_forward_proj="gated-gelu",
-                dropout_rate=0.0,
-                decoder_start_token_id=0,
-                pad_token_id=tiny_tokenizer.pad_token_id,
-                eos_token_id=tiny_tokenizer.eos_token_id,
-            )
-        )
+        model = tiny_t5(tiny_tokenizer, d_kv=8, blocks=1)
         optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
         for _ in range(60):
             model(

@@ -171,9 +171,8 @@ def stored_bytes(weight: torch.Tensor) -> dict[str, int]:
     """Bytes of one matrix in several forms, the values as they are.
 
     "dense": all values. "bitmap": as `to_bitmap` gives it. "CSR": the values that are not zero, their columns as 32-bit
-        integers, and where each
-    row begins (as torch.sparse_csr). "zlib": the dense bytes compressed without loss. "2:4", where the matrix has that
-    pattern: two values of every four, and two bits for the place of each.
+    integers, and where each row begins (as torch.sparse_csr). "zlib": the dense bytes compressed without loss. "2:4",
+    where the matrix has that pattern: two values of every four, and two bits for the place of each.
     """
     size, kept, count = weight.element_size(), int((weight != 0).sum()), weight.numel()
     raw = weight.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()

@@ -35,8 +35,7 @@ def load_dialogues(settings: Settings, on_bad_rows: str = "error") -> DatasetDic
     """Dialogues in the splits train, validation and test, and any others that a folder has.
 
     Columns: id, dialogue, summary, topic ("" where the source has none), summaries (every reference summary; the first
-        is
-    `summary`), then the source's own further columns.
+    is `summary`), then the source's own further columns.
 
     Args:
         settings: `data` is a hub id, a folder with one file a split, or one file, which is split 80/10/10 by a hash of

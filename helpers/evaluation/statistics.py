@@ -90,19 +90,24 @@ def mean_interval(
             f"clusters: all {len(values)} rows are of one dialogue; how much dialogues differ from each other "
             "cannot be seen in one, give at least two"
         )
+    return _percentile_interval((sums, counts), _mean, level, resamples, seed)
+
+
+def _percentile_interval(columns, statistic, level, resamples, seed) -> Interval:
+    """A statistic of columns whose rows are drawn together."""
     result = bootstrap(
-        (sums, counts),
-        _mean,
+        columns,
+        statistic,
         n_resamples=int(resamples),
         paired=True,
         vectorized=True,
         method="percentile",
         confidence_level=level,
         rng=np.random.default_rng(seed),
-        batch=max(1, 2_000_000 // len(sums)),
+        batch=max(1, 2_000_000 // len(columns[0])),
     )
     interval = result.confidence_interval
-    return Interval(float(_mean(sums, counts)), float(interval.low), float(interval.high), level)
+    return Interval(float(statistic(*columns)), float(interval.low), float(interval.high), level)
 
 
 def ratio_interval(
@@ -137,20 +142,7 @@ def ratio_interval(
         sums = [column.sum(axis) for column in drawn]
         return sums[0] / sums[1] - (sums[2] / sums[3] if minus else 0)
 
-    result = bootstrap(
-        columns,
-        ratio,
-        n_resamples=int(resamples),
-        paired=True,
-        vectorized=True,
-        method="percentile",
-        confidence_level=level,
-        rng=np.random.default_rng(seed),
-        batch=max(1, 2_000_000 // len(columns[0])),
-    )
-    return Interval(
-        float(ratio(*columns)), float(result.confidence_interval.low), float(result.confidence_interval.high), level
-    )
+    return _percentile_interval(columns, ratio, level, resamples, seed)
 
 
 def paired_difference(

@@ -37,7 +37,6 @@ from helpers.models.loading import load_seq2seq
 from helpers.models.sizes import count_parameters
 from helpers.progress import Sparing, one_bar, progress
 from helpers.run_records import RECORD, Record, fingerprint, fingerprint_pairs, latest_checkpoint, notes, seal
-from helpers.settings import QUICK
 from helpers.training.finetuning_methods import WHOLE, Method, adapt
 
 EXPLODED = 3  # times the loss of a model that guesses all tokens alike
@@ -316,8 +315,7 @@ def train(
     _check_teacher(model, method, teacher)
     steps = settings.scaled(steps) if steps else settings.train_steps
     batch_size = batch_size or settings.batch_size
-    if settings.size == QUICK:
-        evaluations = 1
+    evaluations = settings.scaled(evaluations, least=1)
     identity = {
         "method": asdict(method),
         "base": fingerprint(model),

@@ -21,13 +21,14 @@ TAG = re.compile(r"#\w+#:?")  # who speaks: no word
 WORD = re.compile(r"[^\W\d_]+(?:'[^\W\d_]+)?|\d+")
 
 
-def train_subwords(texts: Sequence[str], vocab_size: int, kind: str) -> sentencepiece.SentencePieceProcessor:
+def train_subwords(texts: Sequence[str], vocab_size: int, kind: str, **options) -> sentencepiece.SentencePieceProcessor:
     """A tokenizer of at most `vocab_size` pieces learned from the lines of the texts; the 256 bytes are pieces too, so
     that nothing is unknown.
 
     Args:
         kind: "BPE" (Sennrich et al. 2016) or "unigram" (Kudo 2018); all else is equal: the library, the texts, how they
             are normalised (NFKC).
+        options: further ones of the library, such as `user_defined_symbols`.
     Raises:
         ValueError: another kind.
     """
@@ -51,6 +52,7 @@ def train_subwords(texts: Sequence[str], vocab_size: int, kind: str) -> sentence
         num_threads=1,
         minloglevel=2,
         max_sentence_length=20000,
+        **options,
     )
     return sentencepiece.SentencePieceProcessor(model_proto=model.getvalue())
 

@@ -146,10 +146,8 @@ def test_no_picture_is_fetched_when_a_published_lab_is_shown(copy, tmp_path):
         notebook.cells = notebook.cells[:1]
         write_page(notebook, tmp_path / "page.html", path.parent)
         page = (tmp_path / "page.html").read_text(encoding="utf-8")
-        assert (
-            f'href="https://colab.research.google.com/github/learner/kit-2/blob/v1.2.3/{path.relative_to(copy).as_posix()}"'
-            in page
-        )
+        place = path.relative_to(copy).as_posix()
+        assert f'href="https://colab.research.google.com/github/learner/kit-2/blob/v1.2.3/{place}"' in page
         assert 'src="http' not in page
 
 
