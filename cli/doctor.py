@@ -31,15 +31,15 @@ STATES = {
 # matrices: the minutes are a first idea, not more.
 COSTS = {
     "01_dialogue_summarization": 24_000,
-    "02_full_vs_lora_finetuning": 64_000,
+    "02_full_vs_lora_finetuning": 79_000,
     "03_ppo_detoxification": 66_000,
     "applications": 20_000,
     "constitutional_ai": 27_000,
     "distillation": 30_000,
     "human_feedback": 40_000,
-    "inside_a_transformer": 7_500,
-    "pruning": 30_000,
-    "quantization": 30_000,
+    "inside_a_transformer": 5_600,
+    "pruning": 21_000,
+    "quantization": 23_000,
     "scaling": 8_000,
     "your_own_data": 30_000,
 }
