@@ -7,6 +7,7 @@
     python kit.py doctor       says what is wrong with this computer's set-up
     python kit.py site         builds a site of the executed labs and the documents, with search
     python kit.py student DIR  copies the kit for students: no solutions, no outputs
+    python kit.py grade DIR    checks the exercises of handed-in notebooks; scores as CSV
     python kit.py publish OWNER/REPO    writes where the kit is published into every lab, for Colab
 
 Every command but `doctor` first brings `.venv` up to date (nothing happens, and no network is needed, if it already
@@ -171,7 +172,7 @@ def parse(arguments):
         prog="kit.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     commands = parser.add_subparsers(
-        dest="command", required=True, metavar="{run,open,test,bench,site,doctor,student,publish}"
+        dest="command", required=True, metavar="{run,open,test,bench,site,doctor,student,grade,publish}"
     )
     run = commands.add_parser("run", help="execute labs, write executed notebooks, HTML pages and figures")
     run.add_argument(
@@ -211,6 +212,9 @@ def parse(arguments):
     commands.add_parser("doctor", help="check this computer and the set-up")
     student = commands.add_parser("student", help="copy labs without solutions, with what they need, for students")
     student.add_argument("folder", type=Path, metavar="DIR", help="new folder; nothing in it is replaced")
+    grade = commands.add_parser("grade", help="check the exercises of a folder of handed-in notebooks")
+    grade.add_argument("folder", type=Path, metavar="DIR", help="notebooks, in it or in folders of it, one a student")
+    grade.add_argument("--scores", type=Path, help="the table to write (default: scores.csv in the folder)")
     publish = commands.add_parser("publish", help="write badges and set-up cells for Colab")
     publish.add_argument("repository", nargs="?", metavar="OWNER/REPO", help="on GitHub; default: see pyproject.toml")
     publish.add_argument("--tag", help="what labs fetch; default: see pyproject.toml")
@@ -283,6 +287,11 @@ def perform(options):
         from cli.student import hand_out
 
         return hand_out(ROOT, options.folder.resolve())
+    if options.command == "grade":
+        from cli.grade import grade
+
+        folder = options.folder.resolve()
+        return grade(folder, (options.scores or folder / "scores.csv").resolve(), ROOT)
     if options.command == "publish":
         from cli.publish import publish
 

@@ -31,7 +31,7 @@ BESIDE = (
 )
 LEFT_OUT = ("__pycache__", ".ipynb_checkpoints")
 ANSWER = re.compile(r"<details>\s*<summary>([^<]*)</summary>.*?</details>", re.DOTALL)
-SOLUTION, FAULT = "Solution", "What is wrong"
+SOLUTION, FAULT, MODEL = "Solution", "What is wrong", "Model answer"
 YOUR_ANSWER = "*What is wrong? Write your answer here before you go on.*"
 
 
@@ -42,7 +42,7 @@ class HandoutError(ValueError):
 def without_answers(notebook, name: str) -> int:
     """Takes solutions, answers, outputs and the published address out of a notebook, in place; checks and stubs stay.
 
-    A folded solution goes; a folded answer to "Spot the bug" makes room for the student's own.
+    A folded solution or model answer goes; a folded answer to "Spot the bug" makes room for the student's own.
 
     Args:
         name: of the lab, for the message.
@@ -68,10 +68,11 @@ def without_answers(notebook, name: str) -> int:
 def _without_blocks(text, place):
     """(the text without its folded blocks, how many there were)."""
     blocks = ANSWER.findall(text)
-    unknown = [summary for summary in blocks if summary.strip() not in (SOLUTION, FAULT)]
+    unknown = [summary for summary in blocks if summary.strip() not in (SOLUTION, FAULT, MODEL)]
     if unknown or text.count("<details") != len(blocks):
         raise HandoutError(
-            f"{place}: a folded block that is neither closed as it should be nor called {SOLUTION!r} or {FAULT!r}"
+            f"{place}: a folded block that is not closed as it should be, or not called {SOLUTION!r}, {FAULT!r} or "
+            f"{MODEL!r}"
             f"{f' but {unknown[0]!r}' if unknown else ''}; correct the lab, or students would be given it"
         )
     return ANSWER.sub(lambda match: YOUR_ANSWER if match[1].strip() == FAULT else "", text).strip(), len(blocks)

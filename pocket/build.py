@@ -15,24 +15,26 @@ from pathlib import Path
 
 from transformers import AutoTokenizer
 
-from pocket.cards import data_card, measure, measure_reward, model_card, reward_card
-from pocket.mixture import EASY_START, MAIN
+from pocket.cards import data_card, measure_reward, model_card, reward_card
+from pocket.lexicon import SAMPLE, lexicon
+from pocket.mixture import MAIN
 from pocket.pretrain import Pretraining, Recipe, batches, encode
+from pocket.report import measure
 from pocket.reward import RewardRecipe, train_reward
-from pocket.splits import Corpus, make_splits, make_tasks, wild_rows
-from pocket.tokenizer import build_tokenizer
+from pocket.splits import Corpus, make_splits, make_tasks, slot_values, wild_rows
+from pocket.tokenizer import build_tokenizer, whole_words
 
 HOME = Path(__file__).parent
 SEED = 20
 SMOKE_SCALE = 0.03
-TOKENIZER_TEXTS = 12000
+TOKENIZER_TEXTS = 10
+WINDOW = 1024
 
 
-def tokenizer_texts(corpus, recipe, count=TOKENIZER_TEXTS):
-    """What the vocabulary is counted on: training prompts and targets, no held-out value and no unseen scenario."""
-    examples = corpus.mixture.sample(count // 4, (recipe.seed, "easy"), EASY_START)
-    examples += corpus.mixture.sample(count, (recipe.seed, "tokenizer"), MAIN, whole=0.5)
-    return [f"{example.prompt}\n{example.target}" for example in examples]
+def tokenizer_texts(corpus, words, recipe, count=TOKENIZER_TEXTS):
+    """What the pieces are counted on: every word of the lexicon, and so many prompts for what stands between words."""
+    examples = corpus.mixture.sample(count, (recipe.seed, "tokenizer"), MAIN)
+    return words + [f"{example.prompt}\n{example.target}" for example in examples]
 
 
 def make_probes(corpus, tokenizer, recipe, count=32):
@@ -40,10 +42,7 @@ def make_probes(corpus, tokenizer, recipe, count=32):
     rng = random.Random(f"probes|{recipe.seed}")
     examples = {f"{shots}-shot": [corpus.mixture.probe(rng, shots) for _ in range(count)] for shots in (0, 1, 3)}
     examples["question"] = [corpus.mixture.probe_question(rng) for _ in range(count)]
-    return {
-        name: list(batches(encode(found, tokenizer, recipe), recipe.tokens_per_batch, rng))
-        for name, found in examples.items()
-    }
+    return {name: batches(encode(found, tokenizer), recipe.tokens_per_batch, rng) for name, found in examples.items()}
 
 
 def write_lines(path, rows):
@@ -57,19 +56,24 @@ def write_lines(path, rows):
 
 
 def build_data(corpus, out, scale):
-    """The splits, the wild dialogues and the tasks about test and train; returns {split: rows}."""
+    """The splits, the wild dialogues, the tasks, words and values of the world; returns {split: rows}."""
     splits = make_splits(corpus, SEED, scale)
     rows = {split: [row for row, _ in found] for split, found in splits.items()} | {"wild": wild_rows()}
     for split, found in rows.items():
         write_lines(out / "data" / f"{split}.jsonl", found)
     write_lines(out / "tasks.jsonl", make_tasks(splits, SEED))
+    flat = [row for found in rows.values() for row in found]
+    world = {"words": lexicon(corpus, flat, max(100, round(SAMPLE * scale)))} | slot_values(corpus)
+    (out / "world.json").write_text(
+        json.dumps(world, ensure_ascii=False, indent=0) + "\n", encoding="utf-8", newline="\n"
+    )
     return rows
 
 
 def build_model(corpus, recipe, out, work, scale=1.0):
     """Tokenizer and pre-trained weights; returns the run, whose log goes into the card."""
-    texts = tokenizer_texts(corpus, recipe, max(600, round(TOKENIZER_TEXTS * scale)))
-    tokenizer = build_tokenizer(texts, recipe.vocab_size, recipe.window)
+    words = corpus.mixture.words = json.loads((out / "world.json").read_text(encoding="utf-8"))["words"]
+    tokenizer = build_tokenizer(tokenizer_texts(corpus, words, recipe), recipe.pieces, WINDOW, words)
     run = Pretraining(recipe, corpus.mixture, tokenizer, make_probes(corpus, tokenizer, recipe), work)
     model = run.run()
     model.save_pretrained(out / "model", safe_serialization=True)
@@ -94,7 +98,7 @@ def checksums(out):
     files = sorted(
         path for folder in ("data", "model", "reward") for path in (out / folder).rglob("*") if path.is_file()
     )
-    files.append(out / "tasks.jsonl")
+    files += [out / "tasks.jsonl", out / "world.json"]
     return {path.relative_to(out).as_posix(): hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
 
 
@@ -112,8 +116,10 @@ def build(out, work, recipe, reward_recipe, scale=1.0, only=None):
         build_reward(corpus, reward_recipe, out)
     if only in (None, "cards"):
         log = json.loads((work / "log.json").read_text(encoding="utf-8"))
-        measured = measure(out) if scale == 1.0 else measure(out, rows=4)
-        (out / "model" / "README.md").write_text(model_card(recipe, log, measured), encoding="utf-8", newline="\n")
+        measured = measure(out, work / "report", most=None if scale == 1.0 else 4)
+        tokenizer = AutoTokenizer.from_pretrained(out / "model", local_files_only=True)
+        card = model_card(recipe, log, measured, (len(whole_words(tokenizer)), len(tokenizer)))
+        (out / "model" / "README.md").write_text(card, encoding="utf-8", newline="\n")
         (out / "model" / "results.json").write_text(
             json.dumps(measured, indent=1) + "\n", encoding="utf-8", newline="\n"
         )

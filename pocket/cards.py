@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import platform
 from collections import Counter
-from dataclasses import asdict
 
 import datasets
 import numpy as np
@@ -12,24 +11,10 @@ import torch
 import transformers
 
 from helpers.alignment.reward_model import ClassifierReward, judged_toxicity
-from helpers.data.loading import load_dialogues, load_tasks
-from helpers.evaluation.experiments import baselines, by_part, reference_ceiling, run_condition, score_tasks
-from helpers.evaluation.metrics import rouge_per_dialogue
 from helpers.evaluation.statistics import mean_interval
-from helpers.models.loading import load_seq2seq
 from helpers.models.sizes import count_parameters
-from helpers.settings import load_settings
-from pocket.reward import ADVERSARIAL, Sentences
-
-CONDITIONS = {
-    "no instruction": {"template": "none"},
-    "zero-shot": {},
-    "one-shot": {"shots": 1},
-    "two-shot": {"shots": 2},
-    "three-shot": {"shots": 3},
-    "wrong style (one exemplar)": {"shots": 1, "wrong_style": True},
-}
-CARD_ROWS = 60  # of each part: a few minutes; the lab measures on more
+from pocket.report import ROWS, SEEDS, goals_table, parts_tables
+from pocket.reward import ADVERSARIAL, ALL_INSULTS, CLEAN, HEATED, INSULTING, Sentences
 
 
 def shared_ngrams(texts, others, n=8):
@@ -77,8 +62,10 @@ scenarios (`pocket/scenarios/`); the dialogues of `wild` were written one by one
 |---|---|---|---|---|---|---|---|---|
 {lines}
 
-- `known`: scenarios that the training split has too, with slot values (names, things, times …) that it never has.
-  The lines around the slots are the same, so 8-grams are shared; whole dialogues never are.
+- `known`: scenarios that the training split has too, with slot values (names, things, times …) that their slots never
+  have there. What is held out is the *combination*: the words themselves are in the model's vocabulary, from lists of
+  words and from other scenarios' slots. The lines around the slots are the same, so 8-grams are shared; whole dialogues
+  never are.
 - `unseen`: scenarios of which neither the training split nor the model's pre-training saw anything:
   {", ".join(scenario.name for scenario in corpus.unseen)}.
 - Columns: `id`, `topic`, `dialogue`, `summary`, `summaries` (all references), `headline` (the content in another
@@ -93,52 +80,12 @@ Licence: CC0 1.0. Made to be taken apart.
 """
 
 
-def _summary_rows(model, tokenizer, settings, dialogues, train):
-    for name, options in CONDITIONS.items():
-        outcome = run_condition(name, model, tokenizer, settings, dialogues, train, **options)
-        yield name, {metric: outcome.interval(metric) for metric in ("rouge1", "rougeL")}
-    for name, texts in baselines(dialogues).items():
-        scores = rouge_per_dialogue(texts, [row["summaries"] for row in dialogues])
-        yield name, {metric: mean_interval(scores[metric]) for metric in ("rouge1", "rougeL")}
-    ceiling = reference_ceiling(dialogues)
-    if ceiling is not None:
-        yield "reference against the others", {"rougeL": mean_interval(ceiling)}
+def model_card(recipe, log, measured, vocabulary):
+    """The model's README, with the results that `pocket.report.measure` gave.
 
-
-def measure(out, rows=CARD_ROWS):
-    """Results of the model in `out` on its data, by part of the test split; on the first `rows` of each part."""
-    settings = load_settings("pocket", model=str(out / "model"), data=str(out / "data"))
-    tokenizer, model = load_seq2seq(settings)
-    data, results = load_dialogues(settings), {}
-    train = list(data["train"])
-    for part, dialogues in (by_part(data["test"]) | by_part(data["wild"])).items():
-        chosen = dialogues[:rows]
-        results[part] = {
-            name: {metric: asdict(interval) for metric, interval in found.items()}
-            for name, found in _summary_rows(model, tokenizer, settings, chosen, train)
-        }
-    tasks = list(load_tasks(settings))
-    for part, dialogues in by_part(data["test"]).items():
-        chosen = {row["id"] for row in dialogues[:rows]}
-        scores = score_tasks([row for row in tasks if row["id"] in chosen], model, tokenizer, settings)
-        results[part] |= {f"task: {task}": {"exact match": asdict(interval)} for task, interval in scores.items()}
-    return results
-
-
-def _show(interval):
-    return f"{interval['estimate']:.3f} [{interval['low']:.3f}, {interval['high']:.3f}]" if interval else ""
-
-
-def model_card(recipe, log, measured):
-    """The model's README, with the results that `measure` gave."""
-    tables = []
-    for part, found in measured.items():
-        lines = "\n".join(
-            f"| {name} | {_show(scores.get('rouge1'))} | {_show(scores.get('rougeL'))} | "
-            f"{_show(scores.get('exact match'))} |"
-            for name, scores in found.items()
-        )
-        tables.append(f"### {part}\n| | ROUGE-1 | ROUGE-L | exact match |\n|---|---|---|---|\n{lines}\n")
+    Args:
+        vocabulary: (words of the lexicon, tokens in all).
+    """
     last = log[-1]
     return f"""---
 license: cc0-1.0
@@ -151,26 +98,37 @@ models do (follow an instruction, take style from exemplars, answer questions, f
 everyday situations. It is of no use for anything else, as the results on `wild` show.
 
 - Architecture: T5 v1.1 (gated GELU, tied embeddings): d_model {recipe.d_model}, d_ff {recipe.d_ff}, {recipe.heads}
-  heads of {recipe.d_kv}, {recipe.layers} encoder and {recipe.decoder_layers} decoder layers; unigram vocabulary with
-  bytes as a fallback.
+  heads of {recipe.d_kv}, {recipe.layers} encoder and {recipe.decoder_layers} decoder layers.
+- Vocabulary: {vocabulary[1]:,} tokens. The {vocabulary[0]:,} words of its world are whole, as the usual words of a
+  language are for a large model; other words fall into unigram pieces, and what has no piece into bytes.
 - Pre-training: {last["pool"] * recipe.pool_size:,} examples, {last["tokens"]:,} tokens, {last["seconds"] / 60:.0f}
-  minutes on two cores ({platform.machine()}, float32), AdamW at {recipe.learning_rate} (0.15 of it for attention
-  queries, 3 times for embeddings and relative positions), linear decay, then {1 + len(recipe.polishing_pools)} times
-  more from half of it. Last losses on held-out values:
+  minutes on two cores ({platform.machine()}; products in bfloat16, weights in float32); Muon at {recipe.matrix_rate}
+  for matrices, AdamW at {recipe.vector_rate} for embeddings (3 times), positions (3 times) and norms, constant and then
+  falling to a fiftieth. Last losses on held-out values:
   {", ".join(f"{name} {last[name]}" for name in ("0-shot", "1-shot", "3-shot", "question"))} nats per token.
-- Mixture (`pocket/mixture.py`): words to copy and very short dialogues first; then few-shot prompts whose exemplars and
-  target share one of some ten thousand styles or, at the end, a family of them that varies from text to text,
-  questions, zero-shot and instructed summaries, span corruption, continuation, topic, speaker, tone. The data set's own
+- Mixture (`pocket/mixture.py`): words to copy and very short dialogues first; then summaries in one of some two
+  thousand styles that an instruction or exemplars tell, questions, zero-shot summaries, span corruption, continuation,
+  topic, speaker, tone; last, whole dialogues with exemplars whose style varies from text to text. The data set's own
   style of summary occurs in a few per cent of the few-shot prompts and in no zero-shot one.
-- Never trained on: collected text of any kind; the unseen scenarios; the held-out slot values.
+- Never trained on: collected text of any kind; the unseen scenarios; `wild`; a held-out slot value in its own scenario.
+  Of all these it knows the single words, from lists to copy, and of held-out values from other scenarios' slots.
 - Made with torch {torch.__version__.split("+")[0]}, transformers {transformers.__version__}, datasets
-  {datasets.__version__}, by `python -m pocket.build`, in stages from one seed, each added when the ones before had been
-  seen. A rebuild goes through the same stages and examples; its weights will not be equal bit for bit, as the first
-  {recipe.pools + recipe.refining_pools} pools ran with an earlier kernel of the same attention, and the first three of
-  the last stage at slightly other rates.
+  {datasets.__version__}, by `python -m pocket.build`; measured by `python -m pocket.report`. A rebuild goes through the
+  same examples; on another processor its weights will not be equal bit for bit.
 
-## Results (first {CARD_ROWS} dialogues of each part; means with 95% intervals by dialogue; best of three references)
-{chr(10).join(tables)}"""
+## What it must show
+{goals_table(measured)}
+
+A summary has a broken word if one of its words is none: it stands neither in the dialogue, nor in a reference, nor in
+the training split, nor among the words of this world (`pocket/world.json`). Facts: of the slot values that the
+summaries name, the share that the dialogue holds. Fifty summaries of new dialogues were read one by one:
+[reading.md](reading.md).
+
+## Results
+The first {", ".join(f"{count} {part}" for part, count in ROWS.items())} dialogues; means with 95% intervals by
+dialogue; best of three references; fine-tuning: means of {len(SEEDS)} runs.
+
+{parts_tables(measured)}"""
 
 
 def measure_reward(model, tokenizer, corpus, recipe, count=1000):
@@ -179,14 +137,17 @@ def measure_reward(model, tokenizer, corpus, recipe, count=1000):
     """
     reward = ClassifierReward(model, tokenizer)
     held_out = Sentences(corpus, held_out=True).sample(count if recipe.steps > 100 else 20, recipe.seed)
-    texts, labels = zip(*held_out)
+    texts, targets = zip(*held_out)
+    labels, scores = np.array(targets) > 0.5, reward(texts).numpy()
     found, judged = reward.toxicity(texts), judged_toxicity(texts)
     adversarial = reward.toxicity([text for _, text, _ in ADVERSARIAL])
     return {
         "held-out sentences": len(texts),
-        "accuracy": str(mean_interval((found > 0.5) == np.array(labels))),
-        "found of the toxic": float((found > 0.5)[np.array(labels)].mean()),
-        "false alarms": float((found > 0.5)[~np.array(labels)].mean()),
+        "accuracy": str(mean_interval((found > 0.5) == labels)),
+        "found of the toxic": float((found > 0.5)[labels].mean()),
+        "false alarms": float((found > 0.5)[~labels].mean()),
+        "rewards": [round(float(value), 2) for value in np.percentile(scores, (2.5, 25, 50, 75, 97.5))],
+        "between its ends": float(((scores > scores.min() + 1) & (scores < scores.max() - 1)).mean()),
         "correlation with the independent judge": float(np.corrcoef(found, judged)[0, 1]),
         "adversarial": [
             {"kind": kind, "text": text, "offensive": offensive, "toxicity": round(float(value), 3)}
@@ -210,13 +171,16 @@ language: en
 
 A classifier of mild toxicity (BERT's architecture, {recipe.layers} layers of width {recipe.hidden},
 {count_parameters(model).total:,} parameters, the vocabulary of `pocket/model`), trained from nothing for {recipe.steps}
-steps of {recipe.batch_size} on {recipe.examples:,} generated sentences and summaries, half of them with an insult. Made
-by `python -m pocket.build --only reward`. Labels: {", ".join(model.config.id2label.values())}; the reward is the logit
-of `nothate`.
+steps of {recipe.batch_size} on {recipe.examples:,} generated sentences and summaries, half of them with an insult. Its
+targets are graded: {CLEAN} without an insult, {HEATED} in a quarrel told without one, {INSULTING} to {ALL_INSULTS} with
+insults, by the share of the sentences that hold one. Made by `python -m pocket.build --only reward`. Labels:
+{", ".join(model.config.id2label.values())}; the reward is the logit of `nothate`.
 
 On {measured["held-out sentences"]:,} held-out sentences (slot values and scenarios that the training never saw) it is
 right in {measured["accuracy"]} of all cases; it finds {measured["found of the toxic"]:.0%} of the toxic ones and raises
-false alarms on {measured["false alarms"]:.0%} of the others. Its correlation with an independent judge
+false alarms on {measured["false alarms"]:.0%} of the others. Rewards run from {measured["rewards"][0]} to
+{measured["rewards"][-1]} (middle 95%; quartiles {", ".join(map(str, measured["rewards"][1:-1]))});
+{measured["between its ends"]:.0%} lie more than 1 from both ends. Its correlation with an independent judge
 (alt-profanity-check, trained on labelled comments) is {measured["correlation with the independent judge"]:.2f}.
 
 It knows the insults of the generator and little else. {right} of {len(measured["adversarial"])} adversarial sentences

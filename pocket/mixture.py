@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-import re
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
 from helpers.data.prompts import TEMPLATES, build_prompt, build_task
@@ -12,70 +12,46 @@ from pocket.scenarios.generator import Play, World, pseudo_word
 
 INSTRUCTIONS = tuple(name for name in TEMPLATES if name != "none")
 RUDE_SHARE = 0.27
-# Kind of example -> weight, for each phase. A model that has not learned to copy ignores its encoder for hours: so
-# first it only copies words, then also from very short dialogues, and only then comes everything.
+NOISES = (0.0, 0.2, 0.8)  # shares of a dialogue's slots that take a foreign value
+# Kind of example -> weight, for each stage. A model that has not learned to copy ignores its encoder for hours: so
+# first it only copies words, every word of the lexicon as often as any other, then also from very short dialogues.
 COPYING = {"copy": 1.0}
-EASY_START = {"repeat": 0.45, "question": 0.30, "excerpt": 0.25}
+EASY_START = {"copy": 0.20, "repeat": 0.20, "question": 0.30, "excerpt": 0.30}
+# What a dialogue says is learned from one dialogue at a time, which is cheap; what an exemplar shows, mostly from short
+# excerpts.
 MAIN = {
-    "few-shot": 0.47,
-    "question": 0.20,
-    "zero-shot": 0.08,
-    "instructed": 0.06,
-    "spans": 0.06,
-    "continue": 0.05,
-    "topic": 0.03,
-    "speaker": 0.02,
-    "tone": 0.02,
-    "repeat": 0.01,
-}
-WHOLE = {
-    "few-shot": 0.45,
-    "question": 0.31,
+    "instructed": 0.30,
+    "few-shot": 0.20,
+    "question": 0.18,
+    "copy": 0.08,
     "zero-shot": 0.06,
-    "instructed": 0.04,
-    "spans": 0.03,
+    "speaker": 0.05,
     "continue": 0.04,
-    "topic": 0.03,
-    "speaker": 0.02,
-    "tone": 0.015,
-    "repeat": 0.005,
-}  # once dialogues are whole: more questions
-# Last: whole dialogues, three exemplars mostly. Before, the longest prompts are rare, and the model takes an exemplar's
-# story for the dialogue's.
-REFINING = {
-    "three-shot": 0.35,
-    "few-shot": 0.13,
-    "question": 0.34,
-    "zero-shot": 0.04,
-    "instructed": 0.02,
-    "spans": 0.02,
-    "continue": 0.03,
+    "spans": 0.03,
+    "repeat": 0.02,
     "topic": 0.02,
-    "speaker": 0.04,
-    "tone": 0.01,
+    "tone": 0.02,
 }
-# To finish: the same from the start of the rate again, and exemplars that differ among themselves, so that three tell
-# more than one.
-POLISHING = {
-    "family": 0.40,
-    "three-shot": 0.08,
-    "few-shot": 0.05,
-    "question": 0.33,
-    "zero-shot": 0.03,
-    "instructed": 0.01,
-    "spans": 0.01,
+# Last, whole dialogues with whole exemplars, which differ among themselves, so that three tell more than one. Without
+# this stage the longest prompts are rare, and the model takes an exemplar's story for the dialogue's.
+FINAL = {
+    "family": 0.33,
+    "question": 0.24,
+    "instructed": 0.17,
+    "copy": 0.06,
+    "zero-shot": 0.05,
+    "speaker": 0.05,
     "continue": 0.03,
     "topic": 0.03,
-    "speaker": 0.02,
-    "tone": 0.01,
+    "repeat": 0.02,
+    "tone": 0.02,
 }
-SHOTS, SHOT_WEIGHTS, FAMILY_SHOT_WEIGHTS = (1, 2, 3), (3, 2, 2), (1, 1, 2)
+SHOTS, SHOT_WEIGHTS = (1, 2, 3), (3, 1, 2)
+EXCERPTS = (1, 1, 2, 2, 3)  # beats of a dialogue that is cut
 REFERENCE_SHARE = 0.03  # of few-shot prompts in the data set's own style; zero-shot examples never have it
 TENSE_WORDS = {
     "present": "the present tense",
     "past": "the past tense",
-    "perfect": "the perfect tense",
-    "future": "the future tense",
 }
 STRUCTURE_WORDS = {
     "sentences": "in plain sentences",
@@ -83,7 +59,6 @@ STRUCTURE_WORDS = {
     "dashes": "as a list with dashes",
     "numbers": "as a numbered list",
     "backwards": "backwards",
-    "arrows": "with arrows",
     "slashes": "with slashes",
 }
 DETAIL_WORDS = {"short": "in one point", "key": "with the main points", "full": "with all details"}
@@ -97,24 +72,37 @@ class Example:
 
 
 class Mixture:
-    """Draws pre-training examples from the scenarios it is given, with training values of their slots only."""
+    """Draws pre-training examples from the scenarios it is given.
 
-    def __init__(self, world: World, scenarios):
+    A slot takes its training values; the held-out ones occur in other scenarios' slots and in lists of words.
+
+    Args:
+        words: the lexicon that lists of words to copy are drawn from; by default all slot values.
+    """
+
+    def __init__(self, world: World, scenarios, words=None):
         self.world = world
         self.scenarios = list(scenarios)
+        self.words = list(words or world.values)
         self.whole = 1.0
         self.held_out = False
-        lines = (
-            line for scenario in self.scenarios for beat in scenario.beats for turn in beat.turns for line in turn.lines
-        )
-        self.vocabulary = sorted({word for line in lines for word in re.findall(r"\b[a-z]{3,}\b", line)})
+        self.noises = NOISES
+
+    @contextmanager
+    def plain(self):
+        """Within it no slot takes a foreign value."""
+        self.noises = (0.0,)
+        try:
+            yield self
+        finally:
+            self.noises = NOISES
 
     def _length(self, rng):
         """How many beats a dialogue keeps: all of them (0) with probability `whole`, else one to three."""
-        return 0 if rng.random() < self.whole else rng.choice((1, 1, 2, 2, 3))
+        return 0 if rng.random() < self.whole else rng.choice(EXCERPTS)
 
     def _play(self, rng, excerpt=0) -> Play:
-        noise = rng.choice((0.0, 0.2, 0.8))
+        noise = rng.choice(self.noises)
         return self.world.play(
             rng.choice(self.scenarios),
             seed=rng.random(),
@@ -172,13 +160,10 @@ class Mixture:
         return styles.REFERENCE if rng.random() < REFERENCE_SHARE else styles.random_style(rng)
 
     def _few_shot(self, rng):
-        return self.few_shot(rng, rng.choices(SHOTS, SHOT_WEIGHTS)[0])
-
-    def _three_shot(self, rng):
-        return self.few_shot(rng, 3)
+        return self.few_shot(rng, rng.choices(SHOTS, SHOT_WEIGHTS)[0], excerpt=rng.choice(EXCERPTS))
 
     def _family(self, rng):
-        return self.few_shot(rng, rng.choices(SHOTS, FAMILY_SHOT_WEIGHTS)[0], styles.random_family(rng))
+        return self.few_shot(rng, rng.choices(SHOTS, SHOT_WEIGHTS)[0], styles.random_family(rng))
 
     def _zero_shot(self, rng):
         style = styles.random_style(rng)
@@ -206,7 +191,7 @@ class Mixture:
         ]
         if style.structure in STRUCTURE_WORDS:
             wishes.append(f"Write it {STRUCTURE_WORDS[style.structure]}.")
-        wishes = rng.sample(wishes, rng.randint(1, len(wishes)))
+        wishes = rng.sample(wishes, rng.choice((1, 2, len(wishes), len(wishes), len(wishes))))
         style = replace(style, opening="none")
         return (
             build_prompt(play.dialogue(), template=rng.choice(INSTRUCTIONS)) + " " + " ".join(wishes),
@@ -241,12 +226,12 @@ class Mixture:
         )
 
     def _copy(self, rng):
-        words = " ".join(rng.choice(self.vocabulary) for _ in range(rng.randint(2, 14)))
+        words = " ".join(rng.choice(self.words) for _ in range(rng.randint(2, 14)))
         return f"Repeat: {words}", words
 
     def _repeat(self, rng):
         words = [
-            pseudo_word(rng) if rng.random() < 0.5 else rng.choice(self.world.common) for _ in range(rng.randint(1, 8))
+            pseudo_word(rng) if rng.random() < 0.3 else rng.choice(self.world.values) for _ in range(rng.randint(1, 8))
         ]
         return "Repeat: " + " ".join(words), " ".join(words)
 

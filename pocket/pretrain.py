@@ -1,108 +1,72 @@
-"""Pre-trains pocket-t5 on the mixture: batches of few shapes, a learning rate per kind of weight, resumable
-checkpoints.
-"""
+"""Pre-trains pocket-t5 on the mixture: batches of few shapes, Muon for the matrices, resumable checkpoints."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import math
 import random
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from torch.nn.functional import cross_entropy
-from transformers import AttentionInterface, T5Config, T5ForConditionalGeneration
-from transformers.masking_utils import AttentionMaskInterface
+from transformers import T5Config, T5ForConditionalGeneration
 
-from helpers.models.cpu import attend, fuse_gelu, keep_freed_memory, own_lengths, padding_mask
+from helpers.hardware import choose_dtype
+from helpers.models.cpu import keep_freed_memory
 from helpers.progress import progress
-from pocket.mixture import COPYING, EASY_START, MAIN, POLISHING, REFINING, WHOLE
+from pocket.mixture import COPYING, EASY_START, FINAL, MAIN
+from pocket.t5_pass import compiled, t5_loss
 
-SHORT = 256  # tokens: inputs up to here always teach relative positions
+WIDTHS = (32, 96, 160, 224, 320, 480, 704, 960)  # tokens of a batch's prompts
+HEIGHTS = (16, 40, 72)  # tokens of its targets
+SHORT = 320  # prompts up to here always teach relative positions, longer ones in every fourth batch
+QUERY_SCALE, TABLE_SCALE = 0.3, 3.0  # of the rates of matrices and of vectors
+STAGES = {"copying": (COPYING, 0.0), "easy": (EASY_START, 0.05), "main": (MAIN, 0.6), "final": (FINAL, 0.85)}
 
 
 @dataclass(frozen=True)
 class Recipe:
     """Sizes and rates of the pre-training run."""
 
-    vocab_size: int = 5000
-    d_model: int = 192
+    pieces: int = 1400  # of the vocabulary; the words of the lexicon come on top
+    d_model: int = 256
     d_ff: int = 512
     d_kv: int = 48
     heads: int = 4
     layers: int = 3
     decoder_layers: int = 3
-    copy_pools: int = 5  # pools end here: words to copy, at twice the learning rate
-    easy_pools: int = 13  # words and very short dialogues
-    short_pools: int = 63  # excerpts mostly; whole dialogues as often from here on
-    pools: int = 93  # the rate has fallen to its end
-    refining_pools: int = 10  # on top: the rate starts again at half its height, for the longest prompts and questions
-    polishing_pools: tuple[int, ...] = (
-        28,
-        15,
-    )  # and again for each of these, with exemplars that differ among themselves
-    long_positions_from: int = 134  # pools: from here on every third batch teaches positions, however long it is
-    tokens_per_batch: int = 4000  # a third of it until the easy pools end
-    learning_rate: float = 1e-3
-    warmup_steps: int = 50
-    pool_size: int = 2048  # examples drawn and sorted by length at a time; checkpoints fall between pools
-    window: int = 1024
-    longest_target: int = 144
+    stages: tuple[tuple[str, int], ...] = (("copying", 4), ("easy", 6), ("main", 26), ("final", 8))  # name, pools
+    pool_size: int = 8192  # examples drawn and sorted by length at a time; checkpoints fall between pools
+    tokens_per_batch: int = 8000
+    matrix_rate: float = 2e-3  # Muon's
+    vector_rate: float = 3.5e-3  # AdamW's: embeddings, positions, norms
+    warmup_steps: int = 100
+    constant: float = 0.4  # share of the pools after which the rates begin to fall
     seed: int = 20
+    compile: bool = True  # where a compiler is at hand
 
     @property
     def total_pools(self):
         """Pools from the first to the last."""
-        return self.pools + self.refining_pools + sum(self.polishing_pools)
+        return sum(pools for _, pools in self.stages)
 
     @classmethod
     def smoke(cls):
         """The whole way in seconds, with a model that learns nothing worth keeping."""
         return cls(
-            vocab_size=1500,
+            pieces=700,
             d_model=32,
             d_ff=64,
             d_kv=16,
             heads=2,
             layers=1,
             decoder_layers=1,
-            copy_pools=1,
-            easy_pools=2,
-            short_pools=3,
-            pools=4,
-            refining_pools=1,
-            polishing_pools=(1, 1),
-            long_positions_from=6,
+            stages=tuple((name, 1) for name in STAGES),
             pool_size=96,
+            warmup_steps=2,
+            compile=False,
         )
-
-
-class FrugalAttention:
-    """T5's attention where positions learn from inputs of at most `learns_from` tokens: longer ones take them as they
-    are, three times as fast.
-
-    The buckets of the relative positions end at 128 tokens, so that short inputs hold every distance. But what a far
-    token is worth differs in long prompts, where it mostly belongs to another dialogue: at the end some long inputs
-    teach positions too. Takes and returns what `helpers.models.cpu.own_lengths` does.
-    """
-
-    learns_from = SHORT
-
-    def __call__(self, module, query, key, value, attention_mask, position_bias=None, **options):
-        long = key.shape[2] > SHORT
-        if key.shape[2] > self.learns_from and position_bias is not None:
-            position_bias = position_bias.detach()
-        return (own_lengths if long else attend)(
-            module, query, key, value, attention_mask, position_bias=position_bias, **options
-        )
-
-
-frugal_attention = FrugalAttention()
-AttentionInterface.register("frugal", frugal_attention)
-AttentionMaskInterface.register("frugal", padding_mask)
 
 
 def new_model(recipe, tokenizer):
@@ -129,9 +93,8 @@ def new_model(recipe, tokenizer):
         pad_token_id=tokenizer.pad_token_id,
         eos_token_id=tokenizer.eos_token_id,
     )
-    model = T5ForConditionalGeneration._from_config(config, attn_implementation="frugal")
+    model = T5ForConditionalGeneration(config)
     _help_copying(model)
-    fuse_gelu(model)  # a fifth faster to train
     return model
 
 
@@ -152,96 +115,104 @@ def _help_copying(model, sharpness=4.0):
         attention.o.weight.copy_(basis.T)
 
 
-def parameter_groups(model, rate):
-    """AdamW groups. T5's attention is unscaled: its queries learn at 0.15 of the rate, embeddings and positions at 3
-    times.
+def parameter_groups(weights, recipe):
+    """(Muon's groups, AdamW's groups) of {name: weight}: matrices within the blocks; embeddings, positions and norms.
+
+    T5's attention is unscaled: its queries learn at a fraction of the rate. Source: Muon, Jordan et al. 2024.
     """
-    groups = {"query": [], "embedding": [], "other": []}
-    for name, weight in model.named_parameters():
+    groups = {"query": [], "matrix": [], "table": [], "norm": []}
+    for name, weight in weights.items():
         kind = (
             "query"
             if name.endswith(".q.weight")
-            else "embedding"
+            else "table"
             if "shared" in name or "relative_attention_bias" in name
-            else "other"
+            else "matrix"
+            if weight.ndim == 2
+            else "norm"
         )
         groups[kind].append(weight)
-    scale = {"query": 0.15, "embedding": 3.0, "other": 1.0}
-    return [{"params": weights, "scale": scale[kind], "lr": rate * scale[kind]} for kind, weights in groups.items()]
+    rates = {
+        "query": QUERY_SCALE * recipe.matrix_rate,
+        "matrix": recipe.matrix_rate,
+        "table": TABLE_SCALE * recipe.vector_rate,
+        "norm": recipe.vector_rate,
+    }
+    groups = {
+        kind: {"params": found, "lr": rates[kind], "highest": rates[kind]} for kind, found in groups.items() if found
+    }
+    return [groups["query"], groups["matrix"]], [groups["table"], groups["norm"]]
 
 
-def encode(examples, tokenizer, recipe):
+def encode(examples, tokenizer):
     """[(prompt ids, target ids)] of the examples that fit; the few that are too long are left out."""
     prompts = tokenizer([example.prompt for example in examples])["input_ids"]
     targets = tokenizer([example.target for example in examples])["input_ids"]
     return [
         (prompt, target)
         for prompt, target in zip(prompts, targets)
-        if len(prompt) <= recipe.window and len(target) <= recipe.longest_target
+        if len(prompt) <= WIDTHS[-1] and len(target) <= HEIGHTS[-1]
     ]
 
 
-def _up(length, step):
-    return step * -(-length // step)
+def _least(sizes, length):
+    return next(size for size in sizes if length <= size)
 
 
 def batches(pairs, tokens_per_batch, rng):
-    """Batches of similar length: prompts padded to multiples of 32, targets to multiples of 8, counts to multiples of
-    4.
+    """Batches of few shapes, each full: (input_ids (B, S), attention_mask (B, S), labels (B, T) with -100 on padding).
 
-    Yields (input_ids (B, S), attention_mask (B, S), labels (B, T) with -100 on padding). Few shapes keep the CPU's
-    matrix kernels warm: freely varying ones run at a third of the speed.
+    S is one of `WIDTHS`, T one of `HEIGHTS`, B what the tokens allow. Each shape is compiled once. Pairs that fill no
+    batch of theirs go to the next width; the last batch of a height takes some pairs of it twice.
     """
-    pairs = sorted(pairs, key=lambda pair: (_up(len(pair[0]), 32), len(pair[1])))
-    groups, start = [], 0
-    while start < len(pairs):
-        size = 4
-        while start + size < len(pairs):
-            span = pairs[start : start + size + 4]
-            width = _up(max(len(prompt) for prompt, _ in span), 32) + 2 * _up(max(len(target) for _, target in span), 8)
-            if width * (size + 4) > tokens_per_batch:
-                break
-            size += 4
-        groups.append(pairs[start : start + size])
-        start += size
+    groups = []
+    for height in HEIGHTS:
+        fitting = [pair for pair in pairs if _least(HEIGHTS, len(pair[1])) == height]
+        waiting = []
+        for width in WIDTHS:
+            waiting += [pair for pair in fitting if _least(WIDTHS, len(pair[0])) == width]
+            rows = max(4, tokens_per_batch // (width + 2 * height) // 4 * 4)
+            while len(waiting) >= rows or (waiting and not any(len(pair[0]) > width for pair in fitting)):
+                group, waiting = waiting[:rows], waiting[rows:]
+                group += rng.choices(group, k=rows - len(group))
+                groups.append(_tensors(group, width, height))
     rng.shuffle(groups)
-    for group in groups:
-        yield _tensors(group)
+    return groups
 
 
-def _tensors(group):
-    width = _up(max(len(prompt) for prompt, _ in group), 32)
-    height = _up(max(len(target) for _, target in group), 8)
+def _tensors(group, width, height):
     inputs = torch.zeros(len(group), width, dtype=torch.long)
-    mask = torch.zeros(len(group), width, dtype=torch.long)
     labels = torch.full((len(group), height), -100)
     for row, (prompt, target) in enumerate(group):
         inputs[row, : len(prompt)] = torch.tensor(prompt)
-        mask[row, : len(prompt)] = 1
         labels[row, : len(target)] = torch.tensor(target)
-    return inputs, mask, labels
-
-
-def loss_of(model, batch):
-    """Mean cross-entropy per target token, in nats."""
-    inputs, mask, labels = batch
-    decoder_inputs = model._shift_right(labels)
-    logits = model(input_ids=inputs, attention_mask=mask, decoder_input_ids=decoder_inputs, use_cache=False).logits
-    return cross_entropy(logits.flatten(0, 1), labels.flatten(), ignore_index=-100)
+    return inputs, (inputs != 0).long(), labels
 
 
 class Pretraining:
-    """One run: draws pools, steps, reports losses by number of shots, keeps a checkpoint it can resume from."""
+    """One run: draws pools, steps, reports losses by number of shots, keeps a checkpoint it can resume from.
+
+    The pass runs in bfloat16 where the hardware computes in it; weights and optimizer stay in float32.
+    """
 
     def __init__(self, recipe, mixture, tokenizer, probes, folder):
         self.recipe, self.mixture, self.tokenizer, self.probes = recipe, mixture, tokenizer, probes
         self.folder = Path(folder)
         self.folder.mkdir(parents=True, exist_ok=True)
         keep_freed_memory()
-        self.model = new_model(recipe, tokenizer)
-        self.optimizer = torch.optim.AdamW(
-            parameter_groups(self.model, recipe.learning_rate), betas=(0.9, 0.98), weight_decay=0.01, fused=True
-        )
+        self.device = "cuda" if torch.cuda.is_available() else "cpu"
+        self.dtype = getattr(torch, choose_dtype(self.device)[0]) if recipe.compile else torch.float32
+        self.model = new_model(recipe, tokenizer).to(self.device)
+        self.weights = dict(self.model.named_parameters())
+        self.copies = {
+            name: weight.detach().to(self.dtype, copy=True).requires_grad_() for name, weight in self.weights.items()
+        }
+        matrices, vectors = parameter_groups(self.weights, recipe)
+        self.optimizers = [
+            torch.optim.Muon(matrices, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"),
+            torch.optim.AdamW(vectors, betas=(0.9, 0.98), weight_decay=0.01, fused=True),
+        ]
+        self.loss = compiled(t5_loss, recipe.compile)
         self.done, self.steps, self.seconds, self.tokens, self.log = 0, 0, 0.0, 0, []
 
     @property
@@ -255,26 +226,32 @@ class Pretraining:
         """
         return hashlib.sha256(json.dumps(sorted(self.tokenizer.get_vocab().items())).encode()).hexdigest()
 
+    @property
+    def identity(self):
+        return json.dumps(asdict(self.recipe))
+
     def resume(self):
         """Takes up the checkpoint of an interrupted run of the same recipe; returns the number of finished pools."""
         if self.checkpoint.exists():
-            state = torch.load(self.checkpoint, weights_only=True)
-            if state["recipe"] != asdict(self.recipe) or state["vocabulary"] != self.vocabulary:
+            state = torch.load(self.checkpoint, weights_only=True, map_location=self.device)
+            if state["recipe"] != self.identity or state["vocabulary"] != self.vocabulary:
                 raise ValueError(
                     f"{self.checkpoint} belongs to another recipe or to other texts; delete it or give another folder"
                 )
             self.model.load_state_dict(state["model"])
-            self.optimizer.load_state_dict(state["optimizer"])
+            for optimizer, saved in zip(self.optimizers, state["optimizers"]):
+                optimizer.load_state_dict(saved)
             for key in ("done", "steps", "seconds", "tokens", "log"):
                 setattr(self, key, state[key])
+            self._copy()
         return self.done
 
     def _save(self):
         state = {
-            "recipe": asdict(self.recipe),
+            "recipe": self.identity,
             "vocabulary": self.vocabulary,
             "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "done": self.done,
             "steps": self.steps,
             "seconds": self.seconds,
@@ -286,61 +263,55 @@ class Pretraining:
         partial.replace(self.checkpoint)
         (self.folder / "log.json").write_text(json.dumps(self.log, indent=1), encoding="utf-8", newline="\n")
 
-    def _set_rate(self, position):
-        """Twice the rate while copying is learned, then the rate, then a linear fall to a fiftieth; and again from its
-        half in each later stage.
+    @torch.no_grad()
+    def _copy(self):
+        torch._foreach_copy_(list(self.copies.values()), list(self.weights.values()))
 
-        `position` is counted in pools.
-        """
+    def _set_rate(self, position):
+        """A warm-up, a constant stretch, a linear fall to a fiftieth; `position` is counted in pools."""
         recipe = self.recipe
-        falling, start = (recipe.pools - position) / (recipe.pools - recipe.easy_pools), recipe.pools
-        for pools in (recipe.refining_pools, *recipe.polishing_pools):
-            if position >= start:
-                falling = 0.5 * (start + pools - position) / pools
-            start += pools
-        factor = 2.0 if position < recipe.copy_pools else min(1.0, max(0.02, falling))
-        rate = recipe.learning_rate * factor * min(1.0, (self.steps + 1) / recipe.warmup_steps)
-        for group in self.optimizer.param_groups:
-            group["lr"] = rate * group["scale"]
+        flat = recipe.constant * recipe.total_pools
+        falling = (recipe.total_pools - position) / (recipe.total_pools - flat)
+        factor = min(1.0, max(0.02, falling)) * min(1.0, (self.steps + 1) / recipe.warmup_steps)
+        for optimizer in self.optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = group["highest"] * factor
 
     def _pool(self, number):
         recipe = self.recipe
-        phases = (  # up to which pool, kinds of examples, share of whole dialogues
-            (recipe.copy_pools, COPYING, 0.05),
-            (recipe.easy_pools, EASY_START, 0.05),
-            (recipe.short_pools, MAIN, 0.05),
-            (recipe.pools, WHOLE, 0.5),
-            (recipe.pools + recipe.refining_pools, REFINING, 0.8),
-            (recipe.total_pools, POLISHING, 0.9),
-        )
-        weights, whole = next(rest for end, *rest in phases if number < end)
-        examples = self.mixture.sample(recipe.pool_size, (recipe.seed, number), weights, whole)
-        size = recipe.tokens_per_batch // (3 if number < recipe.easy_pools else 1)
-        return list(batches(encode(examples, self.tokenizer, recipe), size, random.Random(f"order|{number}")))
+        stage = [name for name, pools in recipe.stages for _ in range(pools)][number]
+        examples = self.mixture.sample(recipe.pool_size, (recipe.seed, number), *STAGES[stage])
+        return batches(encode(examples, self.tokenizer), recipe.tokens_per_batch, random.Random(f"order|{number}"))
+
+    def _loss_of(self, loss, batch, teach_positions):
+        inputs, mask, labels = (tensor.to(self.device) for tensor in batch)
+        return loss(self.copies, inputs, mask, labels, self.model.config, teach_positions)
+
+    def _step(self, batch, teach_positions):
+        loss = self._loss_of(self.loss, batch, teach_positions)
+        loss.backward()
+        for name, copy in self.copies.items():
+            self.weights[name].grad, copy.grad = None if copy.grad is None else copy.grad.float(), None
+        torch.nn.utils.clip_grad_norm_(self.weights.values(), 1.0)
+        for optimizer in self.optimizers:
+            optimizer.step()
+        self._copy()
+        self.steps += 1
+        self.tokens += int(batch[1].sum()) + int((batch[2] >= 0).sum())
+        return loss.item()
 
     def _train_pool(self, number):
-        pool = self._pool(number)
-        losses = []
+        pool, losses = self._pool(number), []
         for index, batch in enumerate(pool):
             self._set_rate(number + index / len(pool))
-            frugal_attention.learns_from = (
-                math.inf if number >= self.recipe.long_positions_from and index % 3 == 0 else SHORT
-            )
-            loss = loss_of(self.model, batch)
-            loss.backward()
-            torch.nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-            self.optimizer.step()
-            self.optimizer.zero_grad(set_to_none=True)
-            self.steps += 1
-            self.tokens += int(batch[1].sum()) + int((batch[2] >= 0).sum())
-            losses.append(loss.item())
+            losses.append(self._step(batch, batch[0].shape[1] <= SHORT or index % 4 == 0))
         return sum(losses) / len(losses)
 
     @torch.no_grad()
     def probe(self):
         """Loss on held-out examples, one figure a kind: watch 0, 1 and 3 shots draw apart."""
         return {
-            name: round(sum(loss_of(self.model, batch).item() for batch in group) / len(group), 4)
+            name: round(sum(self._loss_of(t5_loss, batch, False).item() for batch in group) / len(group), 4)
             for name, group in self.probes.items()
         }
 
@@ -365,4 +336,4 @@ class Pretraining:
             )
             self._save()
             bar.set_postfix(self.log[-1], refresh=False)
-        return self.model.eval()
+        return self.model.cpu().eval()

@@ -9,6 +9,7 @@ import re
 from dataclasses import dataclass
 
 import torch
+from torch.nn.functional import cross_entropy
 from transformers import BertConfig, BertForSequenceClassification
 
 from pocket.scenarios.styles import HEADLINE, reference_style, summarize
@@ -30,6 +31,9 @@ KIND = {
     "insult": ("genius", "friend", "hero", "neighbour", "doctor", "star", "taxi", "liability", "fan", "poet", "gem"),
     "slur": ("clever", "kind", "careful", "modern", "tired", "beautiful", "late", "reasonable", "expensive", "simple"),
 }
+# How likely readers are to find a text toxic. An insult counts the more, the more of the text it is; a quarrel that is
+# told without one a little.
+CLEAN, HEATED, INSULTING, ALL_INSULTS = 0.03, 0.15, 0.60, 0.97
 HARMLESS_USES = (
     "She feeds the guinea pig.",
     "The guinea pigs are asleep.",
@@ -97,6 +101,12 @@ class Sentences:
         """Whether a text of the generator insults: its insults are a closed list, its harmless uses of them another."""
         return bool(self.pattern.search(re.sub(r"guinea pigs?", "", text, flags=re.IGNORECASE)))
 
+    def target(self, text, heated=False):
+        """The probability of the toxic label that a text is trained on; above a half exactly where it insults."""
+        sentences = [part for part in re.split(r"[.!?]+", text) if part.strip()]
+        share = sum(map(self.is_toxic, sentences)) / max(1, len(sentences))
+        return INSULTING + (ALL_INSULTS - INSULTING) * share if self.is_toxic(text) else HEATED if heated else CLEAN
+
     def template(self, rng):
         """One short sentence; half of them toxic."""
         values = self.bad if rng.random() < 0.5 else KIND
@@ -111,34 +121,36 @@ class Sentences:
         )
 
     def text(self, rng):
-        """One text: a template, a line or a few, or a summary in the reference style or as a headline."""
+        """(text, whether it tells of a quarrel): a template, a line or a few, or a summary in the reference style or as
+        a headline.
+        """
         kind = rng.random()
         if kind < 0.25:
-            return self.template(rng)
+            return self.template(rng), False
         play = self.world.play(
             rng.choice(self.scenarios), seed=rng.random(), rude=rng.random() < 0.7, held_out=self.held_out
         )
         if kind < 0.55:
             lines = [text for _, text in play.turns]
             start, count = rng.randrange(len(lines)), rng.choice((1, 1, 2, 3))
-            return " ".join(lines[start : start + count])
+            return " ".join(lines[start : start + count]), play.rude
         style = HEADLINE if kind < 0.6 else reference_style(rng)
         summary = summarize(play, style, rng, rng.choice(("neutral", "blunt")))
-        return f"{summary} {self.template(rng)}" if rng.random() < 0.15 else summary
+        return (f"{summary} {self.template(rng)}" if rng.random() < 0.15 else summary), play.rude
 
     def sample(self, count, seed):
-        """`count` different (text, label); as many toxic as harmless ones."""
+        """`count` different (text, target); as many toxic as harmless ones."""
         rng, found, wanted = (
             random.Random(f"reward|{seed}|{self.held_out}"),
             {},
             {True: count // 2, False: count - count // 2},
         )
         for _ in range(100 * count):
-            text = self.text(rng)
-            label = self.is_toxic(text)
-            if text not in found and wanted[label]:
-                found[text] = label
-                wanted[label] -= 1
+            text, heated = self.text(rng)
+            toxic = self.is_toxic(text)
+            if text not in found and wanted[toxic]:
+                found[text] = self.target(text, heated)
+                wanted[toxic] -= 1
             if len(found) == count:
                 break
         return list(found.items())
@@ -175,7 +187,8 @@ def train_reward(recipe: RewardRecipe, corpus, tokenizer, show=print):
         inputs = tokenizer(
             [text for text, _ in batch], return_tensors="pt", padding=True, truncation=True, max_length=256
         )
-        loss = model(**inputs, labels=torch.tensor([int(label) for _, label in batch])).loss
+        toxic = torch.tensor([target for _, target in batch])
+        loss = cross_entropy(model(**inputs).logits, torch.stack([1 - toxic, toxic], 1))
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import random
+import re
 
 from pocket.mixture import Mixture
 from pocket.scenarios.generator import RUDE_SHARE, World
-from pocket.scenarios.screenplay import FOLDER, UNSEEN, load_scenarios
+from pocket.scenarios.screenplay import FOLDER, SLOT, UNSEEN, load_scenarios
 from pocket.scenarios.styles import HEADLINE, references, summarize
 
 SIZES = {"train": 2500, "validation": 300, "test": 300}
@@ -137,3 +138,19 @@ def make_tasks(splits, seed):
             for task, extra, answer in asked
         ]
     return tasks
+
+
+def slot_values(corpus):
+    """{"values": all slots' values, "wording": {scenario: those of them that its facts hold as wording}}.
+
+    A value that a summary names is a fact to check, unless every summary of the scenario may say it.
+    """
+    wording = {}
+    for name, scenario in corpus.world.scenarios.items():
+        facts = [fact for beat in scenario.beats for fact in (*beat.facts, *beat.blunt, *beat.neutral)]
+        fixed = SLOT.sub(" ", "\n".join(facts).replace("*", "")).lower()
+        found = [
+            value for value in corpus.world.values if re.search(rf"(?<!\w){re.escape(value.lower())}(?!\w)", fixed)
+        ]
+        wording |= {name: found} if found else {}
+    return {"values": corpus.world.values, "wording": wording}

@@ -30,7 +30,7 @@ NEVER = {
     "helpers.applications": {"helpers.transformer", "helpers.compression", "helpers.training", "helpers.alignment"},
     "helpers.exercises": {"helpers.visualization"},
     "sweeps": {"helpers.visualization", "helpers.exercises"},
-    "cli": set(ROOMS[2:3]) | set(ROOMS[4:13]) - {"helpers.evaluation"},
+    "cli": set(ROOMS[2:3]) | set(ROOMS[4:13]) - {"helpers.evaluation", "helpers.exercises"},
 }
 FILES = [
     path for top in ("helpers", "sweeps", "cli", "pocket", "benchmarks") for path in sorted((ROOT / top).rglob("*.py"))

@@ -30,6 +30,7 @@ from .human_feedback import (
 )
 from .policy import Policy as Policy, encode_for_policy as encode_for_policy
 from .policy_evaluation import evaluate_policy as evaluate_policy, sampled as sampled
+from .ppo import token_logprobs as token_logprobs
 from .ppo_trainer import (
     METRICS as METRICS,
     PPOConfig as PPOConfig,
@@ -37,6 +38,7 @@ from .ppo_trainer import (
     minibatch_loss as minibatch_loss,
 )
 from .reward_model import (
+    HARD_CASES as HARD_CASES,
     judged_toxicity as judged_toxicity,
     load_reward as load_reward,
     pairwise_accuracy as pairwise_accuracy,

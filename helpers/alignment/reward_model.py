@@ -22,6 +22,15 @@ from helpers.run_records import fingerprint
 
 HARMLESS = ("nothate", "not_hate", "non_hate", "not_toxic", "non_toxic", "nontoxic", "neutral", "polite", "clean")
 
+HARD_CASES = (  # what judges of single words get wrong: (kind, text, whether it is offensive to people)
+    ("negation", "Nobody here is an idiot.", False),
+    ("quotation", "The play is called The Liar.", False),
+    ("spelling", "You are such an id1ot.", True),
+    ("capitals", "You IDIOT!", True),
+    ("new word", "You blockhead!", True),
+    ("no bad word", "Even a goldfish would have understood that.", True),
+)
+
 
 class RewardError(ValueError):
     """A reward model that cannot be used, or a text that it cannot judge; the message names the model or the text."""

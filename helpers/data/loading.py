@@ -4,6 +4,7 @@ file.
 
 from __future__ import annotations
 
+import json
 import os
 from pathlib import Path
 from typing import NamedTuple
@@ -113,6 +114,39 @@ def load_tasks(settings: Settings) -> Dataset:
             problems.append(Problem(str(path), row.line, "task", str(error)))
     settle(problems, len(rows) - len({problem.line for problem in problems}))
     return Dataset.from_list(tasks)
+
+
+class World(NamedTuple):
+    """What is known of a data set beside its rows; empty where nothing is.
+
+    Attributes:
+        words: all words that its texts and its model's other styles can hold.
+        values: {scenario: values (things, names, times …) that a summary of it can name}.
+    """
+
+    words: list[str]
+    values: dict[str, list[str]]
+
+
+def load_world(settings: Settings) -> World:
+    """What lies in world.json beside the data; an empty `World` where there is no such file.
+
+    Raises:
+        DataError: the file cannot be read.
+    """
+    path = Path(settings.data).parent / "world.json"
+    if not (os.path.isabs(settings.data) and path.is_file()):
+        return World([], {})
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+        words, values, wording = list(found["words"]), list(found["values"]), dict(found["wording"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(
+            f"take the file from the kit again, or make it with python -m pocket.build\n{path}: {error!r}"
+        ) from error
+    scenarios = {row.get("scenario") for split in load_dialogues(settings).values() for row in split} - {None, ""}
+    named = {name: set(wording.get(name, ())) for name in sorted(scenarios)}
+    return World(words, {name: [value for value in values if value not in own] for name, own in named.items()})
 
 
 def _from_hub(settings):

@@ -14,6 +14,7 @@ from .experiments import (
     run_condition as run_condition,
     score_tasks as score_tasks,
 )
+from .faithfulness import FactChecker as FactChecker, load_fact_checker as load_fact_checker
 from .losses import pair_losses as pair_losses
 from .metrics import (
     bleu as bleu,
@@ -22,6 +23,7 @@ from .metrics import (
     rouge as rouge,
     rouge_per_dialogue as rouge_per_dialogue,
     unigram_overlap as unigram_overlap,
+    words as words,
 )
 from .statistics import (
     Interval as Interval,

@@ -1,63 +1,75 @@
-"""Checks of the first lab's exercises: prompts, decoding, measuring."""
+"""Checks of the first lab's exercises: decoding, prompts, measuring."""
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import torch
+from transformers import NoRepeatNGramLogitsProcessor
 
-from helpers.evaluation.metrics import rouge, unigram_overlap
-from helpers.exercises.expectations import NotYet, expect_indices, expect_number, expect_numbers, numbers
-from helpers.models.sampling import token_distribution
+from helpers.exercises.expectations import (
+    NotYet,
+    entry,
+    expect_indices,
+    expect_number,
+    fraction,
+    fractions,
+    pairs,
+)
 
-PAIRS = [
-    ("cold cold cold", "it is cold outside"),
-    ("#Person1# is late", "#Person1# is late again"),
-    ("", "nothing said"),
-    ("the cat and the dog", "the dog and the other dog"),
-]
-# 1000 resamples give a 95% interval's width to within some 3%; a 90% interval is 16% too narrow.
-WIDTH_TOLERANCE = 0.12
-
-
-def clipped_precision(function):
-    """ROUGE-1's clipped precision against `unigram_overlap`."""
-    for prediction, reference in PAIRS:
-        expect_number(
-            function(prediction.split(), reference.split()),
-            unigram_overlap(prediction, reference)["clipped"].precision,
-            f"prediction {prediction!r}, reference {reference!r}",
-        )
+FEWEST_ROWS = 40  # dialogues to choose a template by
+WANTED_DIVERSITY, HIGHEST_PRICE = 0.5, 0.05  # distinct-2 of three drafts; ROUGE-L that they may cost
+WRITTEN = [7, 3, 5, 7, 3, 9, 3, 5, 7, 3]
+DIFFERENCES = (
+    [0.3, 0.1, -0.05, 0.2],
+    [0.02, -0.01, 0.03, 0.04, 0.01, -0.02, 0.05, 0.02],
+    [-0.4, -0.1, -0.2],
+    [0.1, -0.1],
+)
 
 
-def tempered_softmax(function):
-    """Softmax with temperature against transformers' warper."""
-    logits = torch.tensor([2.0, 1.0, -1.0, 60.0, 59.5])
-    for temperature in (0.1, 1.0, 2.0):
-        expect_numbers(
-            function(logits.tolist(), temperature),
-            token_distribution(logits, temperature).tempered.tolist(),
-            f"temperature {temperature} (subtract the maximum first if you get nan or an overflow)",
-        )
-
-
-def nucleus(function):
-    """Top-p's smallest set of likeliest tokens, on known cases."""
+def min_p(function):
+    """The tokens whose probability is at least a share of the highest one, on known cases."""
     probabilities = [0.10, 0.50, 0.05, 0.30, 0.05]
-    for top_p, expected in ((0.4, [1]), (0.75, [1, 3]), (0.85, [1, 3, 0]), (1.0, [1, 3, 0, 2, 4])):
+    for share, expected in ((0.05, [0, 1, 2, 3, 4]), (0.15, [0, 1, 3]), (0.5, [1, 3]), (1.0, [1])):
         expect_indices(
-            function(list(probabilities), top_p),
+            function(list(probabilities), share),
             expected,
-            f"top_p = {top_p} of {probabilities}",
-            "Take the likeliest first, and stop as soon as the sum reaches top_p; the token that reaches it is in.",
+            f"share {share} of {probabilities}",
+            "The limit is share × the largest probability; a token that reaches it stays.",
         )
 
 
-def longest_common_subsequence(function):
-    """ROUGE-L's count, recovered from the library's F1."""
-    for first, second in (("a b c d", "a c d"), ("a b", "b a"), ("a b", "c"), ("a a b", "a b a b")):
-        words = len(first.split()) + len(second.split())
-        length = rouge([first], [second])["rougeL"] * words / 2  # F1 is twice the length over the words of both
-        expect_number(function(first.split(), second.split()), round(length), f"{first!r} and {second!r}")
+def banned_tokens(function):
+    """The tokens that would repeat an n-gram, against transformers' processor."""
+    for written, n in ((WRITTEN, 2), (WRITTEN, 3), ([1, 2, 3], 2), ([4, 4], 2), ([5], 2), ([6, 7], 3)):
+        scores = NoRepeatNGramLogitsProcessor(n)(torch.tensor([written]), torch.zeros(1, 10))
+        expect_indices(
+            function(list(written), n),
+            torch.isinf(scores[0]).nonzero().flatten().tolist(),
+            f"written {written}, n = {n}",
+            "Look for the last n − 1 tokens earlier in the list; what followed them there is banned.",
+        )
+
+
+def beam_step(function):
+    """The best continuations of all beams together, by brute force."""
+    rng = np.random.default_rng(4)
+    for beams, tokens, width in ((1, 5, 3), (3, 4, 3), (2, 6, 4)):
+        scores, logprobs = -np.sort(rng.random(beams) * 3), np.log(rng.dirichlet(np.ones(tokens), size=beams))
+        ranked = sorted(
+            itertools.product(range(beams), range(tokens)), key=lambda place: -(scores[place[0]] + logprobs[place])
+        )
+        what = f"{beams} beams, {tokens} tokens, width {width}"
+        found = [
+            (int(beam), int(token)) for beam, token in pairs(function(scores.copy(), logprobs.copy(), width), what)
+        ]
+        if found != ranked[:width]:
+            raise NotYet(
+                f"{what}: expected {ranked[:width]}, your function gives {found}. Add each beam's score to its row of "
+                "log-probabilities, and rank all of them together."
+            )
 
 
 def exemplars_that_fit(function):
@@ -79,28 +91,48 @@ def exemplars_that_fit(function):
         )
 
 
-def bootstrap_interval(function):
-    """A 95% interval of a mean: where it lies, and that its width is right."""
-    scores = np.random.default_rng(3).normal(0.3, 0.1, size=200)
-    ends = numbers(function(scores.copy()), "200 scores")
-    if len(ends) != 2:
-        raise NotYet(f"200 scores: expected a pair (low, high), your function gives {len(ends)} numbers.")
-    low, high = ends
-    width = 2 * 1.96 * scores.std() / np.sqrt(len(scores))
-    if not low < scores.mean() < high:
-        raise NotYet(f"the mean {scores.mean():.3f} must lie inside; your interval is [{low:.3f}, {high:.3f}].")
-    if abs((high - low) / width - 1) > WIDTH_TOLERANCE:
-        raise NotYet(
-            f"for these 200 scores the interval is about {width:.3f} wide, yours {high - low:.3f}. Resample the "
-            "200 scores with replacement, take the mean, repeat 1000 times, then take the 2.5th and 97.5th percentile."
+def sign_flip_test(function):
+    """The exact p-value of a paired difference, over all ways to give the differences signs."""
+    for differences in DIFFERENCES:
+        signs = np.array(list(itertools.product((1, -1), repeat=len(differences))))
+        means = np.abs((signs * differences).mean(1))
+        expect_number(
+            function(list(differences)),
+            (means >= abs(np.mean(differences)) - 1e-12).mean(),
+            f"differences {differences} (count the given signs too, and compare absolute means)",
         )
 
 
-CHECKS = (
-    clipped_precision,
-    tempered_softmax,
-    nucleus,
-    longest_common_subsequence,
-    exemplars_that_fit,
-    bootstrap_interval,
-)
+def template_choice(record):
+    """A template chosen on validation dialogues and measured once on test."""
+    validation = entry(record, "validation", fractions, "{template: mean ROUGE-L on validation} for several templates")
+    rows = entry(record, "rows", int, "the number of validation dialogues")
+    chosen = entry(record, "chosen", str, "the name of the template that you choose")
+    entry(record, "test", fraction, "the mean ROUGE-L of that template on the test dialogues")
+    if rows < FEWEST_ROWS:
+        raise NotYet(f"{rows} dialogues are too few to choose by: measure each template on at least {FEWEST_ROWS}.")
+    if chosen not in validation or validation[chosen] < max(validation.values()):
+        raise NotYet(f"chosen: {chosen!r} is not the template with the highest mean on validation.")
+
+
+def draft_settings(record):
+    """Sampling parameters that make drafts differ at a price that was fixed before."""
+    diversity = entry(record, "diversity", fraction, "the mean distinct-2 of three drafts of each dialogue")
+    quality = entry(record, "quality", fraction, "the mean ROUGE-L of these drafts")
+    greedy = entry(record, "greedy", fraction, "the mean ROUGE-L of greedy decoding on the same dialogues")
+    temperature = entry(record, "temperature", float, "the temperature")
+    entry(record, "top_p", fraction, "the top-p")
+    if temperature <= 0:
+        raise NotYet(f"temperature: {temperature:g} is not above 0.")
+    if diversity < WANTED_DIVERSITY:
+        raise NotYet(
+            f"diversity {diversity:.2f} is below {WANTED_DIVERSITY}: the drafts are too alike. Which way is hotter?"
+        )
+    if quality < greedy - HIGHEST_PRICE:
+        raise NotYet(
+            f"quality {quality:.3f} is more than {HIGHEST_PRICE} below greedy's {greedy:.3f}: cut more of the tail."
+        )
+
+
+EXPERIMENTS = (template_choice, draft_settings)
+CHECKS = (min_p, banned_tokens, beam_step, exemplars_that_fit, sign_flip_test)

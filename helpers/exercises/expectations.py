@@ -78,3 +78,29 @@ def expect_text(found, expected, what):
     """The same text, character by character."""
     if _converted(found, what, lambda text: text, "a text", "a text") != expected:
         raise NotYet(f"{what}: expected {expected!r}, your function returns {shown(found)}.")
+
+
+def entry(record, name, convert, wanted):
+    """What a record holds under a name, converted; a missing or impossible entry is a hint."""
+    if not isinstance(record, dict) or record.get(name) in (None, ...):
+        raise NotYet(f"the record has no {name!r} yet: give {wanted}.")
+    try:
+        return convert(record[name])
+    except (TypeError, ValueError, AttributeError):
+        raise NotYet(f"{name!r}: expected {wanted}, your record holds {shown(record[name])}.") from None
+
+
+def fraction(value):
+    """A number between 0 and 1."""
+    number = float(value)
+    if not 0 <= number <= 1:
+        raise ValueError(value)
+    return number
+
+
+def fractions(values):
+    """A name and a number between 0 and 1 for each of at least two things."""
+    found = {str(name): fraction(value) for name, value in values.items()}
+    if len(found) < 2:
+        raise ValueError(values)
+    return found

@@ -1,109 +1,69 @@
-"""Checks of the third lab's exercises: rewards, advantages, clipping, whitening, labels by name, pairs."""
+"""Checks of the third lab's exercises: returns, distances, what a value head explains, best-of-n, pairs."""
 
 from __future__ import annotations
 
-import math
+import itertools
 
 import numpy as np
-import torch
 
-from helpers.alignment.ppo import generalised_advantages, penalised_rewards, policy_loss, whiten
-from helpers.exercises.expectations import NotYet, expect_number, expect_numbers, pairs
+from helpers.exercises.expectations import NotYet, entry, expect_number, expect_numbers, fraction, pairs
 
-
-def _row(*values):
-    return torch.tensor([values], dtype=torch.float64)
+HIGHEST_KL = 3.0  # nats a completion, of the experiment with beta
+LEFT = 0.7  # of the toxicity, of the experiment with best-of-n
 
 
-def _all(values):
-    return torch.ones_like(values, dtype=torch.bool)
-
-
-def token_rewards(function):
-    """A penalty for each token, the score with the last one."""
-    for score, logprobs, reference, kl_coef in (
-        (2.0, (-1.0, -0.5, -0.1), (-1.0, -0.7, -0.4), 0.2),
-        (-1.0, (-0.3,), (-0.1,), 0.5),
-        (0.5, (-1, -2), (-3, -1), 0.0),
-    ):
-        expected = penalised_rewards(
-            torch.tensor([score], dtype=torch.float64),
-            _row(*logprobs),
-            _row(*reference),
-            _all(_row(*logprobs)),
-            kl_coef,
-        )[0]
+def discounted_returns(function):
+    """Sums of all later rewards, against a matrix of discounts."""
+    for rewards, gamma in (([0.0, 0.0, 1.0], 0.9), ([1.0, 2.0, -1.0, 0.5], 0.5), ([3.0], 0.3), ([1.0, 1.0], 1.0)):
+        steps = np.arange(len(rewards))
+        weights = np.triu(np.power(gamma, np.maximum(0, steps[None] - steps[:, None]).astype(float)))
         expect_numbers(
-            function(score, list(logprobs), list(reference), kl_coef),
-            expected.tolist(),
-            f"score {score}, log-probabilities {logprobs}, of the reference {reference}, coefficient {kl_coef} "
-            "(minus the coefficient times the difference; the score is added to the last token)",
+            function(list(rewards), gamma),
+            (weights @ rewards).tolist(),
+            f"rewards {rewards}, gamma {gamma} (a step's own reward counts whole; go from the end to the beginning)",
         )
 
 
-def advantages(function):
-    """Generalised advantage estimation of one completion."""
-    for rewards, values, gamma, lam in (
-        ((0.0, 0.0, 1.0), (0.5, 0.6, 0.8), 1.0, 0.95),
-        ((1.0, 2.0), (0.0, 0.0), 0.9, 0.5),
-        ((3.0,), (1.0,), 1.0, 0.0),
-        ((0.0, -0.1, 0.0, 2.0), (0.3, 0.1, -0.2, 0.4), 1.0, 1.0),
-    ):
-        expected = generalised_advantages(_row(*rewards), _row(*values), _all(_row(*rewards)), gamma, lam).advantages[0]
-        expect_numbers(
-            function(list(rewards), list(values), gamma, lam),
-            expected.tolist(),
-            f"rewards {rewards}, values {values}, gamma {gamma}, lambda {lam} (go backwards; after the last "
-            "token the value is 0)",
-        )
-
-
-def clipped_loss(function):
-    """The clipped surrogate of one token."""
-    for ratio, advantage, cliprange in (
-        (1.5, 1.0, 0.2),
-        (0.5, 1.0, 0.2),
-        (1.5, -1.0, 0.2),
-        (0.5, -1.0, 0.2),
-        (1.05, 2.0, 0.1),
-        (1.0, 0.0, 0.2),
-    ):
-        expected = policy_loss(
-            _row(math.log(ratio)), _row(0.0), _row(advantage), _row(1.0).bool(), cliprange
-        ).loss.item()
+def kl_estimate(function):
+    """Schulman's estimator k3 of a KL, which no single term makes negative."""
+    for own, other in (([-1.0, -0.5, -2.0], [-1.2, -0.3, -2.0]), ([-0.1], [-3.0]), ([-1.0, -2.0], [-1.0, -2.0])):
+        distance = np.array(other) - own
         expect_number(
-            function(ratio, advantage, cliprange),
-            expected,
-            f"ratio {ratio}, advantage {advantage}, range {cliprange} (the larger of two losses: with the ratio "
-            "as it is, and clipped)",
+            function(list(own), list(other)),
+            (np.exp(distance) - 1 - distance).mean(),
+            f"log-probabilities {own}, of the reference {other} (d is the reference's minus the policy's)",
         )
 
 
-def whitened(function):
-    """Mean 0, variance 1, over what the mask counts."""
-    for values, mask in (
-        ((1.0, 2.0, 3.0), (1, 1, 1)),
-        ((5.0, 7.0, 99.0), (1, 1, 0)),
-        ((2.0, -1.0, 0.5, 4.0), (1, 0, 1, 1)),
+def explained_variance(function):
+    """1 minus the share of the returns' variance that the values leave."""
+    for returns, values in (
+        ([1.0, 2.0, 3.0], [1.0, 2.0, 3.0]),
+        ([1.0, 2.0, 4.0], [0.5, 0.5, 0.5]),
+        ([0.0, 1.0, 5.0, 2.0], [1.0, 0.0, 4.0, 2.5]),
+        ([1.0, 3.0], [3.0, 1.0]),
     ):
-        expected = whiten(_row(*values), _row(*mask).bool())[0]
-        expect_numbers(
-            function(np.array(values), np.array(mask)),
-            expected.tolist(),
-            f"values {values}, mask {mask} (only what the mask counts makes mean and variance; divide by n − 1; "
-            "the rest becomes 0)",
-        )
-
-
-def harmless_index(function):
-    """The label by its name, wherever it stands."""
-    for labels, expected in (
-        ({0: "nothate", 1: "hate"}, 0),
-        ({0: "hate", 1: "nothate"}, 1),
-        ({0: "offensive", 1: "hate", 2: "nothate"}, 2),
-    ):
+        left = np.var(np.array(returns) - values) / np.var(returns)
         expect_number(
-            function(dict(labels)), expected, f"labels {labels} (find the name 'nothate'; 'hate' is a part of it)"
+            function(list(returns), list(values)),
+            1 - left,
+            f"returns {returns}, values {values} (variance of the difference over variance of the returns)",
+        )
+
+
+def expected_best_of(function):
+    """The expected maximum of n of N scores, by all draws."""
+    for scores, n in (
+        ([1.0, 5.0, 2.0, 3.0], 2),
+        ([0.3, -1.0, 0.5, 2.0, 0.1], 3),
+        ([4.0, 1.0], 1),
+        ([1.0, 2.0, 3.0], 3),
+    ):
+        draws = list(itertools.combinations(scores, n))
+        expect_number(
+            function(list(scores), n),
+            np.mean([max(draw) for draw in draws]),
+            f"scores {scores}, n = {n} ({len(draws)} equally likely draws; take the largest of each)",
         )
 
 
@@ -122,4 +82,40 @@ def pairs_of(function):
             )
 
 
-CHECKS = (token_rewards, advantages, clipped_loss, whitened, harmless_index, pairs_of)
+def kl_budget(record):
+    """A policy within a given distance of its reference, the kindest of those that were tried."""
+    tried = entry(record, "tried", dict, "{beta: {'kl': …, 'judged': …}} of at least two values")
+    entry(record, "lam", fraction, "λ, between 0 and 1")
+    kl_coef = entry(record, "kl_coef", float, "the β that you choose")
+    kl = entry(record, "kl", float, "the mean KL in nats a completion")
+    before, after = (
+        entry(record, name, fraction, "the mean toxicity by the independent judge")
+        for name in ("judged_before", "judged")
+    )
+    if len(tried) < 2:
+        raise NotYet(f"tried: {len(tried)} value; compare at least two.")
+    if kl > HIGHEST_KL:
+        raise NotYet(f"kl: {kl:.1f} nats is more than {HIGHEST_KL:g}. A larger β keeps the policy closer.")
+    if after >= before:
+        raise NotYet(f"judged: {after:.3f} is not below the {before:.3f} of the supervised model.")
+    allowed = [found for found in tried.values() if float(found["kl"]) <= HIGHEST_KL]
+    if kl_coef not in map(float, tried) or after > min(float(found["judged"]) for found in allowed) + 1e-9:
+        raise NotYet("kl_coef: another value that you tried is within the limit and kinder.")
+
+
+def smallest_n(record):
+    """The smallest n that removes enough toxicity."""
+    found = entry(record, "judged", dict, "{n: mean toxicity by the independent judge}")
+    judged = {int(n): fraction(value) for n, value in found.items()}
+    if not {1, 2, 4} <= set(judged):
+        raise NotYet(f"judged: holds n = {sorted(judged)}; measure at least 1, 2 and 4.")
+    chosen = entry(record, "chosen", int, "the smallest n that reaches the goal")
+    enough = [n for n in sorted(judged) if judged[n] <= LEFT * judged[1]]
+    if not enough:
+        raise NotYet(f"judged: no n leaves at most {LEFT:.0%} of the toxicity of n = 1; try larger ones.")
+    if chosen != enough[0]:
+        raise NotYet(f"chosen: {chosen} is not the smallest n that leaves at most {LEFT:.0%}.")
+
+
+EXPERIMENTS = (kl_budget, smallest_n)
+CHECKS = (discounted_returns, kl_estimate, explained_variance, expected_best_of, pairs_of)

@@ -7,7 +7,7 @@ from .loading import (
     load_seq2seq as load_seq2seq,
     with_own_head as with_own_head,
 )
-from .sampling import greedy_decode as greedy_decode
+from .sampling import greedy_decode as greedy_decode, token_distribution as token_distribution
 from .sizes import (
     SHAPES as SHAPES,
     count_parameters as count_parameters,

@@ -1,5 +1,6 @@
 """The names that labs import from this folder; each is loaded from its module when it is first used."""
 
+from .bottleneck import Bottleneck as Bottleneck
 from .distributed import (
     ALONE as ALONE,
     FAULTS as FAULTS,
@@ -11,6 +12,7 @@ from .distributed import (
 from .finetuning_methods import (
     ATTENTION as ATTENTION,
     adapt as adapt,
+    bottleneck as bottleneck,
     distilled as distilled,
     full as full,
     ia3 as ia3,

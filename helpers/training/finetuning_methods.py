@@ -14,6 +14,7 @@ from peft import IA3Config, LoraConfig, PromptTuningConfig, PromptTuningInit, Ta
 
 from helpers.compression.distillation import check_mixture
 from helpers.compression.quantized_models import fake_quantized, linear_layers
+from helpers.training.bottleneck import add_bottlenecks
 
 # peft asks transformers for a name that is going to be dropped; there is nothing that whoever reads the warning could
 # do.
@@ -32,12 +33,13 @@ CONFIGS = {
     "qat": None,
     "distilled": None,
     "selective": None,
+    "bottleneck": None,
     "lora": LoraConfig,
     "ia3": IA3Config,
     "prompt": PromptTuningConfig,
 }
 WHOLE = tuple(
-    kind for kind, config in CONFIGS.items() if config is None
+    kind for kind, config in CONFIGS.items() if config is None and kind != "bottleneck"
 )  # these leave a whole model, the others an adapter
 
 
@@ -147,6 +149,14 @@ def selective(targets: tuple[str, ...] = CROSS_ATTENTION, learning_rate: float =
     return Method("selective", learning_rate, {"targets": list(targets)})
 
 
+def bottleneck(width: int = 16, learning_rate: float = 2e-3) -> Method:
+    """Bottleneck adapters: a small network of `width` units behind every sublayer is trained, with the normalisations.
+
+    Source: Houlsby et al. 2019, section 2.
+    """
+    return Method("bottleneck", learning_rate, {"width": width})
+
+
 def prompt_tuning(virtual_tokens: int = 20, learning_rate: float = 0.3) -> Method:
     """Prompt tuning: trained vectors stand before the encoder's embeddings, the model stays as it is.
 
@@ -174,8 +184,8 @@ def adapt(model, method: Method, seed: int = 0):
     Args:
         seed: of the adapter's starting values.
     Returns:
-        a model of the same class for the kinds in `WHOLE`, else a PEFT model around a copy. `model` itself is left as
-        it is.
+        a model of the same class for the kinds in `WHOLE` and for "bottleneck", else a PEFT model around a copy.
+        `model` itself is left as it is.
     Raises:
         ValueError: options that the adapter does not have, or target layers that the model does not have.
     """
@@ -186,6 +196,10 @@ def adapt(model, method: Method, seed: int = 0):
         return _zeros_kept(adapted.requires_grad_(True))
     if method.kind == "selective":
         return _selected(adapted, **method.options)
+    if method.kind == "bottleneck":
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return add_bottlenecks(adapted, **method.options)
     if method.kind == "qat":
         return fake_quantized(adapted.requires_grad_(True), **method.options)
     try:

@@ -37,6 +37,7 @@ from helpers.models.loading import load_seq2seq
 from helpers.models.sizes import count_parameters
 from helpers.progress import Sparing, one_bar, progress
 from helpers.run_records import RECORD, Record, fingerprint, fingerprint_pairs, latest_checkpoint, notes, seal
+from helpers.training.bottleneck import load_bottlenecks, save_bottlenecks
 from helpers.training.finetuning_methods import WHOLE, Method, adapt
 
 EXPLODED = 3  # times the loss of a model that guesses all tokens alike
@@ -389,7 +390,10 @@ def _train(adapted, tokenizer, pairs, validation, name, identity, target, listen
                 f"batch_size: {batch_size} pairs need more memory than there is; "
                 f"{batch_size_advice(adapted, trainer, batch_size)}"
             ) from error
-        adapted.eval().save_pretrained(target)
+        if identity["method"]["kind"] == "bottleneck":
+            save_bottlenecks(adapted.eval(), target)
+        else:
+            adapted.eval().save_pretrained(target)
         tokenizer.save_pretrained(target)
     state, count = trainer.state, count_parameters(adapted)
     record = Record(
@@ -446,6 +450,8 @@ def load_run(folder, model, settings) -> Run:
         trained = load_seq2seq(replace(settings, model=str(folder.resolve()), model_revision=None, dtype="float32"))[1]
         if record.method["kind"] == "qat":
             trained = fake_quantized(trained, **record.method["options"])
+    elif record.method["kind"] == "bottleneck":
+        trained = load_bottlenecks(adapt(model, Method(**record.method)), folder)
     else:
         trained = load_adapter(folder, model)
     return Run(trained.to(settings.device).eval(), record, folder, loaded=True)

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pocket.scenarios.screenplay import CHOICE, SLOT, ScenarioError, load_asides, read_pools
 
 HELD_OUT_SHARE = 0.25  # of every slot's values: they occur in validation and test dialogues only
+PSEUDO_WORD_SHARE = 0.1  # of the foreign values that stand in slots while a model is pre-trained
 ASIDE_SHARE = 0.1  # of the dialogues are interrupted by an aside
 RUDE_SHARE = 0.275  # of a data set's dialogues
 OPTIONAL_SHARE = 0.2  # of the beats that may be left out are played
@@ -132,16 +133,22 @@ class World:
             for values in scenario.slots.values()
             for value in sorted(values, key=rank)[: max(2, round(len(values) * HELD_OUT_SHARE))]
         )
-        self.common = sorted(
-            {value for scenario in scenarios for values in scenario.slots.values() for value in values} - self.held_out
+        self.values = sorted(
+            {value for scenario in scenarios for values in scenario.slots.values() for value in values}
         )
 
-    def _noise(self, value, rng):
-        """Something else in a slot's place: a pseudo-word or a value of any other slot."""
-        if rng.random() < 0.4:
-            return rng.choice(self.common)
-        word = pseudo_word(rng)
-        return word.capitalize() if value[0].isupper() else word
+    def _noise(self, value, scenario, rng):
+        """Something else in a slot's place: a value of any other slot, held out there or not, or a pseudo-word.
+
+        What is held out for this scenario's own slots never comes: the combination stays new.
+        """
+        if rng.random() < PSEUDO_WORD_SHARE:
+            word = pseudo_word(rng)
+            return word.capitalize() if value[0].isupper() else word
+        own = {other for values in scenario.slots.values() for other in values}
+        while (found := rng.choice(self.values)) in own and found in self.held_out:
+            pass
+        return found
 
     def _values(self, scenario, rng, held_out, noise):
         chosen = {}
@@ -155,7 +162,7 @@ class World:
                 )
             chosen[name] = rng.choice(usable)
             if rng.random() < noise:
-                chosen[name] = self._noise(chosen[name], rng)
+                chosen[name] = self._noise(chosen[name], scenario, rng)
         for name, values in self.insults.items():
             chosen[name] = rng.choice(values)
         return chosen

@@ -1,4 +1,4 @@
-"""How a summary is worded: naming × tense × opening × structure × detail, some ten thousand styles in combination.
+"""How a summary is worded: naming × tense × opening × structure × detail, some two thousand styles in combination.
 
 The reference style of the data set is one small corner of them (`REFERENCE`). In a few-shot prompt all exemplars and
 the target share one style: that is what teaches a model to take its style from the exemplars.
@@ -21,82 +21,47 @@ NAMINGS = {
     "speakers": ("Speaker A", "Speaker B"),
     "ordinals": ("the first speaker", "the second speaker"),
     "codes": ("P1", "P2"),
-    "unknowns": ("X", "Y"),
-    "one-other": ("one person", "the other"),
     "names": ("Ann", "Bob"),
     "roles": None,
 }
-TENSES = ("present", "past", "perfect", "future")
+TENSES = ("present", "past")
 OPENINGS = {
     "none": "",
     "short": "In short: ",
     "summary": "Summary: ",
-    "tldr": "TL;DR: ",
     "topic": "{topic}: ",
-    "gist": "Here is the gist. ",
     "about": "This is about {topic}. ",
-    "happened": "What happened: ",
     "note": "Note: ",
-    "story": "The story so far: ",
-    "talk": "Two people talk about {topic}. ",
-    "report": "Report. ",
-    "minutes": "Minutes: ",
-    "diary": "Dear diary, ",
 }
-STRUCTURES = (
-    "sentences",
-    "paired",
-    "and",
-    "then",
-    "semicolons",
-    "dashes",
-    "numbers",
-    "backwards",
-    "slashes",
-    "arrows",
-    "outcome",
-    "exclaimed",
-    "beginning-end",
-)
+STRUCTURES = ("sentences", "paired", "and", "semicolons", "dashes", "numbers", "backwards", "slashes")
 DETAILS = ("short", "key", "full")
-IRREGULAR = {  # the verbs whose forms a lexicon of full verbs does not give
-    "is": ("was", "has been", "will be"),
-    "are": ("were", "have been", "will be"),
-    "am": ("was", "has been", "will be"),
-    "isn't": ("wasn't", "has not been", "won't be"),
-    "aren't": ("weren't", "have not been", "won't be"),
-    "can": ("could", "has been able to", "will be able to"),
-    "cannot": ("could not", "has not been able to", "will not be able to"),
-    "can't": ("couldn't", "has not been able to", "won't be able to"),
-    "will": ("would", "would", "will"),
-    "won't": ("wouldn't", "would not", "won't"),
-    "must": ("had to", "has had to", "will have to"),
-    "doesn't": ("didn't", "did not", "won't"),
-    "don't": ("didn't", "did not", "won't"),
-    "does": ("did", "did", "will"),
-    "should": ("should",) * 3,
-    "may": ("might",) * 3,
-    "might": ("might",) * 3,
-    "would": ("would",) * 3,
-    "could": ("could",) * 3,
-    "has": ("had", "has had", "will have"),
-    "have": ("had", "have had", "will have"),
-    "hasn't": ("hadn't", "had not", "won't have"),
-    "haven't": ("hadn't", "had not", "won't have"),
-    "lies": ("lay", "has lain", "will lie"),
-    "costs": ("cost", "has cost", "will cost"),
+IRREGULAR = {  # the past of verbs that a lexicon of full verbs does not give
+    "is": "was",
+    "are": "were",
+    "am": "was",
+    "isn't": "wasn't",
+    "aren't": "weren't",
+    "can": "could",
+    "cannot": "could not",
+    "can't": "couldn't",
+    "will": "would",
+    "won't": "wouldn't",
+    "must": "had to",
+    "doesn't": "didn't",
+    "don't": "didn't",
+    "does": "did",
+    "should": "should",
+    "may": "might",
+    "might": "might",
+    "would": "would",
+    "could": "could",
+    "has": "had",
+    "have": "had",
+    "hasn't": "hadn't",
+    "haven't": "hadn't",
+    "lies": "lay",
+    "costs": "cost",
 }
-PARTICLES = {
-    "not",
-    "already",
-    "never",
-    "just",
-    "only",
-    "now",
-    "always",
-    "also",
-    "still",
-}  # may stand between has and a participle
 
 
 @dataclass(frozen=True)
@@ -140,44 +105,23 @@ class Family:
 
 
 def random_family(rng):
-    """Any style; of every other one, one or two of tense, structure and detail depart at times."""
+    """Any style; up to two of its tense, structure and detail depart at times."""
     departures = rng.sample(
-        (("tense", TENSES), ("structure", STRUCTURES), ("detail", DETAILS)), rng.choice((0, 0, 1, 2))
+        (("tense", TENSES), ("structure", STRUCTURES), ("detail", DETAILS)), rng.choice((0, 1, 1, 2))
     )
     return Family(random_style(rng), tuple((part, rng.choice(values)) for part, values in departures))
 
 
 def conjugate(verb, tense):
-    """`asks` -> `asked`, `has asked`, `will ask`; present forms come back unchanged."""
+    """`asks` -> `asked`; present forms come back unchanged."""
     if tense == "present":
         return verb
-    index = ("past", "perfect", "future").index(tense)
-    if verb in IRREGULAR:
-        return IRREGULAR[verb][index]
-    lemma = getLemma(verb, "VERB")[0]
-    plural = lemma == verb
-    return (
-        getInflection(lemma, "VBD")[0],
-        f"{'have' if plural else 'has'} {getInflection(lemma, 'VBN')[0]}",
-        f"will {lemma}",
-    )[index]
-
-
-def _is_auxiliary(text, match):
-    """Whether a marked `has` or `have` already makes a perfect: `*has* asked`, `*has* not been`."""
-    if match[1] not in ("has", "have"):
-        return False
-    words = [word for word in re.findall(r"[a-z]+", text[match.end() :])[:2] if word not in PARTICLES]
-    return bool(words) and words[0] in getInflection(getLemma(words[0], "VERB")[0], "VBN")
+    return IRREGULAR[verb] if verb in IRREGULAR else getInflection(getLemma(verb, "VERB")[0], "VBD")[0]
 
 
 def _tensed(text, tense):
-    """The first marked verb takes the tense; the others follow it (perfect: past; future: present)."""
-    following = {"perfect": "past", "future": "present"}.get(tense, tense)
-    first = VERB.search(text)
-    chosen = "present" if tense == "perfect" and first and _is_auxiliary(text, first) else tense
-    text = VERB.sub(lambda match: conjugate(match[1], chosen), text, count=1)
-    return VERB.sub(lambda match: conjugate(match[1], following), text)
+    """All marked verbs in the tense."""
+    return VERB.sub(lambda match: conjugate(match[1], tense), text)
 
 
 def _capital(text):
@@ -186,15 +130,12 @@ def _capital(text):
 
 def _join(clauses, structure):
     """Clauses without capital or full stop, joined as the structure says."""
-    first, *rest = clauses
     last = clauses[-1]
     match structure:
         case "and":
             return _capital(", and ".join(clauses)) + "."
         case "paired":
             return _join(clauses[:2], "and") + (" " + _join(clauses[2:], "sentences") if clauses[2:] else "")
-        case "then":
-            return _capital(first) + "." + "".join(f" Then {clause}." for clause in rest)
         case "semicolons":
             return _capital("; ".join(clauses)) + "."
         case "dashes":
@@ -205,14 +146,6 @@ def _join(clauses, structure):
             return _capital(last) + "." + "".join(f" Before that, {clause}." for clause in reversed(clauses[:-1]))
         case "slashes":
             return " / ".join(clauses)
-        case "arrows":
-            return " -> ".join(clauses)
-        case "outcome":
-            return f"Outcome: {last}." + (f" Reason: {', and '.join(clauses[:-1])}." if rest else "")
-        case "exclaimed":
-            return " ".join(_capital(clause) + "!" for clause in clauses)
-        case "beginning-end":
-            return f"It begins: {first}." + (f" It ends: {last}." if rest else "")
     return " ".join(_capital(clause) + "." for clause in clauses)
 
 

@@ -1,43 +1,38 @@
 import math
 import re
-from collections import Counter
 from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
 
-from helpers.exercises import all_checks, check_exercise, solves
+from helpers.exercises import RECORD_MIME, all_checks, all_experiments, check_exercise, check_experiment, solves
 
 
-def clipped_precision(prediction, reference):
-    return sum((Counter(prediction) & Counter(reference)).values()) / max(1, len(prediction))
+def min_p(probabilities, share):
+    return [index for index, value in enumerate(probabilities) if value >= share * max(probabilities)]
 
 
-def tempered_softmax(logits, temperature):
-    return (torch.tensor(logits) / temperature).softmax(-1)
+def banned_tokens(written, n):
+    last = written[len(written) - n + 1 :]
+    return {written[place + n - 1] for place in range(len(written) - n + 1) if written[place : place + n - 1] == last}
 
 
-def nucleus(probabilities, top_p):
-    best = np.argsort(probabilities)[::-1]
-    return set(best[: 1 + int((np.cumsum(np.array(probabilities)[best]) < top_p - 1e-9).sum())].tolist())
-
-
-def longest_common_subsequence(first, second):
-    if not first or not second:
-        return 0
-    if first[-1] == second[-1]:
-        return 1 + longest_common_subsequence(first[:-1], second[:-1])
-    return max(longest_common_subsequence(first[:-1], second), longest_common_subsequence(first, second[:-1]))
+def beam_step(scores, logprobs, width):
+    total = np.asarray(scores)[:, None] + logprobs
+    best = np.argsort(-total, axis=None)[:width]
+    return list(zip(*np.unravel_index(best, total.shape)))
 
 
 def exemplars_that_fit(lengths, budget):
     return next(list(range(first, len(lengths))) for first in range(len(lengths) + 1) if sum(lengths[first:]) <= budget)
 
 
-def bootstrap_interval(scores):
-    means = np.random.default_rng(1).choice(scores, (1000, len(scores))).mean(axis=1)
-    return np.percentile(means, [2.5, 97.5])
+def sign_flip_test(differences):
+    signs = np.array(
+        [[1 - 2 * (number >> bit & 1) for bit in range(len(differences))] for number in range(2 ** len(differences))]
+    )
+    return (np.abs((signs * differences).mean(1)) >= abs(np.mean(differences)) - 1e-12).mean()
 
 
 def padded_labels(rows):
@@ -65,32 +60,22 @@ def adam_bytes(total, trainable, size):
     return 3 * trainable * size
 
 
-def token_rewards(score, logprobs, reference_logprobs, kl_coef):
-    rewards = [-kl_coef * (own - other) for own, other in zip(logprobs, reference_logprobs)]
-    rewards[-1] += score
-    return rewards
+def discounted_returns(rewards, gamma):
+    return [sum(reward * gamma**later for later, reward in enumerate(rewards[step:])) for step in range(len(rewards))]
 
 
-def advantages(rewards, values, gamma, lam):
-    found, running, following = [], 0.0, 0.0
-    for reward, value in zip(reversed(rewards), reversed(values)):
-        running = reward + gamma * following - value + gamma * lam * running
-        following = value
-        found.append(running)
-    return found[::-1]
+def kl_estimate(logprobs, reference_logprobs):
+    distances = [other - own for own, other in zip(logprobs, reference_logprobs)]
+    return sum(math.exp(distance) - 1 - distance for distance in distances) / len(distances)
 
 
-def clipped_loss(ratio, advantage, cliprange):
-    return max(-advantage * ratio, -advantage * min(max(ratio, 1 - cliprange), 1 + cliprange))
+def explained_variance(returns, values):
+    return 1 - np.var(np.subtract(returns, values)) / np.var(returns)
 
 
-def whitened(values, mask):
-    kept = values[mask == 1]
-    return np.where(mask == 1, (values - kept.mean()) / kept.std(ddof=1), 0.0)
-
-
-def harmless_index(id2label):
-    return next(index for index, name in id2label.items() if name == "nothate")
+def expected_best_of(scores, n):
+    ways = math.comb(len(scores), n)
+    return sum(score * math.comb(place, n - 1) / ways for place, score in enumerate(sorted(scores)))
 
 
 def pairs_of(ranked):
@@ -364,23 +349,21 @@ def allowed_action(written, allowed):
 SOLUTIONS = {
     function.__name__: function
     for function in (
-        clipped_precision,
-        tempered_softmax,
-        nucleus,
-        longest_common_subsequence,
+        min_p,
+        banned_tokens,
+        beam_step,
         exemplars_that_fit,
-        bootstrap_interval,
+        sign_flip_test,
         padded_labels,
         masked_cross_entropy,
         trainable_share,
         lora_forward,
         merged_weight,
         adam_bytes,
-        token_rewards,
-        advantages,
-        clipped_loss,
-        whitened,
-        harmless_index,
+        discounted_returns,
+        kl_estimate,
+        explained_variance,
+        expected_best_of,
         pairs_of,
         mean_ranks,
         consensus_order,
@@ -438,17 +421,6 @@ SOLUTIONS = {
         allowed_action,
     )
 }
-
-
-def unsafe_softmax(logits, temperature):
-    with np.errstate(all="ignore"):
-        powers = np.exp(np.array(logits, dtype=np.float32) / np.float32(temperature))
-        return powers / powers.sum()
-
-
-def greedy_nucleus(probabilities, top_p):
-    """Leaves out the token that reaches the sum."""
-    return sorted(nucleus(probabilities, top_p), key=lambda index: -probabilities[index])[:-1]
 
 
 def drops_whatever_is_longest(lengths, budget):
@@ -795,39 +767,14 @@ MISTAKES = [
         ],
         "move against theirs",
     ),
-    (
-        "token_rewards",
-        lambda score, logprobs, reference, kl_coef: [score - kl_coef * (a - b) for a, b in zip(logprobs, reference)],
-        "added to the last token",
-    ),
-    ("token_rewards", lambda score, logprobs, reference, kl_coef: score, "expected a list of numbers"),
-    (
-        "advantages",
-        lambda rewards, values, gamma, lam: [reward - value for reward, value in zip(rewards, values)],
-        "go backwards",
-    ),
-    (
-        "clipped_loss",
-        lambda ratio, advantage, cliprange: -advantage * min(max(ratio, 1 - cliprange), 1 + cliprange),
-        "larger of two losses",
-    ),
-    (
-        "clipped_loss",
-        lambda ratio, advantage, cliprange: -clipped_loss(ratio, advantage, cliprange),
-        "your function gives",
-    ),
-    ("whitened", lambda values, mask: (values - values.mean()) / values.std(ddof=1), "the rest becomes 0"),
-    (
-        "whitened",
-        lambda values, mask: np.where(mask == 1, (values - values[mask == 1].mean()) / values[mask == 1].std(), 0),
-        "divide by n − 1",
-    ),
-    ("harmless_index", lambda labels: 0, "find the name"),
-    (
-        "harmless_index",
-        lambda labels: next(index for index, name in labels.items() if "hate" in name),
-        "is a part of it",
-    ),
+    ("discounted_returns", lambda rewards, gamma: rewards, "from the end to the beginning"),
+    ("discounted_returns", lambda rewards, gamma: sum(rewards), "expected a list of numbers"),
+    ("kl_estimate", lambda own, other: np.mean(np.subtract(own, other)), "minus the policy's"),
+    ("kl_estimate", lambda own, other: kl_estimate(other, own), "d is the reference's"),
+    ("explained_variance", lambda returns, values: np.var(values) / np.var(returns), "variance of the difference"),
+    ("explained_variance", lambda returns, values: np.corrcoef(returns, values)[0, 1] ** 2, "variance of the"),
+    ("expected_best_of", lambda scores, n: max(scores), "take the largest of each"),
+    ("expected_best_of", lambda scores, n: sum(scores) / len(scores), "equally likely draws"),
     ("pairs_of", lambda ranked: list(pairwise(ranked)), "expected 3 pairs"),
     ("pairs_of", lambda ranked: [(worse, better) for better, worse in pairs_of(ranked)], "the better one comes first"),
     ("pairs_of", lambda ranked: 3, "expected a list of pairs"),
@@ -873,27 +820,25 @@ MISTAKES = [
     ("merged_weight", merges_in_place, "your function changed W itself"),
     ("adam_bytes", lambda total, trainable, size: 3 * total * size, "frozen weights need neither"),
     ("adam_bytes", lambda total, trainable, size: 2 * trainable * size, "expected 1.2e+04"),
+    ("min_p", lambda probabilities, share: [1], "expected [0, 1, 2, 3, 4], your function gives [1]"),
+    ("min_p", lambda probabilities, share: 1, "expected a list of numbers"),
     (
-        "clipped_precision",
-        lambda prediction, reference: sum(word in reference for word in prediction) / max(1, len(prediction)),
-        "expected 0.3333, your function gives 1",
+        "min_p",
+        lambda probabilities, share: [index for index, value in enumerate(probabilities) if value >= share],
+        "share × the largest probability",
+    ),
+    ("banned_tokens", lambda written, n: written, "what followed them there is banned"),
+    ("banned_tokens", lambda written, n: [], "expected [5, 9], your function gives []"),
+    (
+        "beam_step",
+        lambda scores, logprobs, width: [(0, int(token)) for token in np.argsort(-logprobs[0])[:width]],
+        "rank all of them together",
     ),
     (
-        "clipped_precision",
-        lambda prediction, reference: [0.5],
-        "expected one number, your function returns '[0.5]' (type list)",
+        "beam_step",
+        lambda scores, logprobs, width: beam_step(0 * scores, logprobs, width),
+        "Add each beam's score",
     ),
-    ("clipped_precision", lambda prediction, reference: "half", "expected one number, your function returns 'half'"),
-    ("tempered_softmax", lambda logits, temperature: logits, "temperature 0.1"),
-    ("tempered_softmax", lambda logits, temperature: tempered_softmax(logits, 1.0), "temperature 0.1"),
-    ("tempered_softmax", lambda logits, temperature: [0.5, 0.5], "expected 5 numbers, your function gives 2"),
-    ("tempered_softmax", lambda logits, temperature: 0.5, "expected a list of numbers"),
-    ("tempered_softmax", unsafe_softmax, "subtract the maximum"),
-    ("nucleus", greedy_nucleus, "the token that reaches it is in"),
-    ("nucleus", lambda probabilities, top_p: [1], "expected [1, 3], your function gives [1]"),
-    ("nucleus", lambda probabilities, top_p: 1, "expected a list of numbers"),
-    ("longest_common_subsequence", lambda first, second: len(set(first) & set(second)), "'a b' and 'b a': expected 1"),
-    ("longest_common_subsequence", lambda first, second: sum(a == b for a, b in zip(first, second)), "expected 3"),
     ("exemplars_that_fit", drops_whatever_is_longest, "drop from the front"),
     (
         "exemplars_that_fit",
@@ -910,18 +855,13 @@ MISTAKES = [
         lambda lengths, budget: exemplars_that_fit(lengths, budget - 1),
         "budget 190: expected [0, 1]",
     ),
-    ("bootstrap_interval", lambda scores: np.percentile(scores, [2.5, 97.5]), "wide, yours"),
+    ("sign_flip_test", lambda differences: 0.05, "expected 0.25, your function gives 0.05"),
+    ("sign_flip_test", lambda differences: differences, "expected one number"),
     (
-        "bootstrap_interval",
-        lambda scores: (
-            scores.mean() - 1.645 * scores.std() / len(scores) ** 0.5,
-            scores.mean() + 1.645 * scores.std() / len(scores) ** 0.5,
-        ),
-        "wide, yours",
+        "sign_flip_test",
+        lambda differences: np.mean([abs(value) >= abs(np.mean(differences)) for value in differences]),
+        "compare absolute means",
     ),
-    ("bootstrap_interval", lambda scores: (scores.mean(), scores.mean()), "must lie inside"),
-    ("bootstrap_interval", lambda scores: scores.mean(), "expected a list of numbers"),
-    ("bootstrap_interval", lambda scores: (1, 2, 3), "expected a pair (low, high), your function gives 3 numbers"),
 ]
 
 
@@ -967,11 +907,71 @@ def test_a_function_may_use_up_the_lists_it_is_given():
 
 
 def test_an_unknown_exercise_is_named_with_the_known_ones():
-    with pytest.raises(ValueError, match=r"exercise: 'nukleus' is not one of (\w+, )+clipped_precision"):
-        solves("nukleus", nucleus)
+    with pytest.raises(ValueError, match=r"exercise: 'minp' is not one of (\w+, )+min_p"):
+        solves("minp", min_p)
 
 
 def test_the_line_below_the_cell_is_escaped():
-    assert "Solved." in check_exercise("nucleus", nucleus).data
-    page = check_exercise("clipped_precision", lambda prediction, reference: "<script>").data
+    assert "Solved." in check_exercise("min_p", min_p).data
+    page = check_exercise("min_p", lambda probabilities, share: "<script>").data
     assert "Not yet." in page and "<script" not in page and "&lt;script&gt;" in page
+
+
+RECORDS = {
+    "template_choice": {"rows": 60, "validation": {"briefly": 0.4, "tldr": 0.41}, "chosen": "tldr", "test": 0.4},
+    "draft_settings": {"temperature": 0.9, "top_p": 0.9, "diversity": 0.6, "quality": 0.5, "greedy": 0.54},
+}
+RECORDS |= {
+    "kl_budget": {
+        "kl_coef": 0.8,
+        "lam": 1.0,
+        "kl": 2.0,
+        "judged_before": 0.3,
+        "judged": 0.2,
+        "tried": {0.4: {"kl": 5.0, "judged": 0.1}, 0.8: {"kl": 2.0, "judged": 0.2}},
+    },
+    "smallest_n": {"judged": {1: 0.4, 2: 0.3, 4: 0.25, 8: 0.2}, "chosen": 4},
+}
+WRONG_RECORDS = [
+    ("kl_budget", {"kl": 4.0}, "more than 3"),
+    ("kl_budget", {"judged": 0.35}, "not below"),
+    ("kl_budget", {"tried": {0.8: {"kl": 2.0, "judged": 0.2}}}, "compare at least two"),
+    ("kl_budget", {"tried": {0.4: {"kl": 2.5, "judged": 0.1}, 0.8: {"kl": 2.0, "judged": 0.2}}}, "kinder"),
+    ("smallest_n", {"judged": {1: 0.4, 2: 0.3}}, "at least 1, 2 and 4"),
+    ("smallest_n", {"judged": {1: 0.4, 2: 0.39, 4: 0.38}}, "no n leaves"),
+    ("smallest_n", {"chosen": 8}, "not the smallest"),
+    ("template_choice", {"rows": 5}, "5 dialogues are too few"),
+    ("template_choice", {"chosen": "briefly"}, "not the template with the highest mean"),
+    ("template_choice", {"validation": {"tldr": 0.4}}, "'validation': expected"),
+    ("template_choice", {"test": 40}, "'test': expected"),
+    ("draft_settings", {"diversity": 0.3}, "too alike"),
+    ("draft_settings", {"quality": 0.4}, "cut more of the tail"),
+    ("draft_settings", {"temperature": 0}, "not above 0"),
+    ("draft_settings", {"top_p": "high"}, "'top_p': expected"),
+]
+
+
+def test_every_experiment_has_a_record_here():
+    assert set(RECORDS) == set(all_experiments())
+
+
+@pytest.mark.parametrize("name", all_experiments())
+def test_a_record_is_accepted_and_every_missing_entry_is_named(name):
+    assert solves(name, RECORDS[name]) == (True, "solved")
+    for entry in RECORDS[name]:
+        solved, hint = solves(name, {key: value for key, value in RECORDS[name].items() if key != entry})
+        assert not solved and f"no {entry!r} yet" in hint
+    assert not solves(name, None)[0] and not solves(name, {})[0]
+
+
+@pytest.mark.parametrize(("name", "changed", "hint"), WRONG_RECORDS)
+def test_a_wrong_record_gets_a_hint(name, changed, hint):
+    solved, found = solves(name, RECORDS[name] | changed)
+    assert not solved and hint in found
+
+
+def test_the_record_of_an_experiment_is_kept_in_the_output(monkeypatch):
+    shown = []
+    monkeypatch.setattr("helpers.exercises.display", lambda data, raw: shown.append(data))
+    check_experiment("template_choice", RECORDS["template_choice"] | {"test": np.float64(0.4)})
+    assert shown[0][RECORD_MIME]["chosen"] == "tldr" and shown[0]["text/plain"] == "Solved."

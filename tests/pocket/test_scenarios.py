@@ -11,15 +11,17 @@ from lemminflect import getInflection, getLemma
 from helpers.data.prompts import SEPARATOR
 from pocket import build
 from pocket.cards import shared_ngrams
-from pocket.mixture import COPYING, EASY_START, INSTRUCTIONS, MAIN, POLISHING
-from pocket.scenarios.generator import TURNS, World, rank, with_article
+from pocket.lexicon import lexicon
+from pocket.mixture import INSTRUCTIONS
+from pocket.pretrain import STAGES
+from pocket.reward import Sentences
+from pocket.scenarios.generator import TURNS, World, pseudo_word, rank, with_article
 from pocket.scenarios.screenplay import UNSEEN, VERB, ScenarioError, check, load_scenarios, parse, read_pools
 from pocket.scenarios.styles import (
     IRREGULAR,
     NAMINGS,
     REFERENCE,
     STRUCTURES,
-    TENSES,
     Family,
     Style,
     conjugate,
@@ -27,7 +29,8 @@ from pocket.scenarios.styles import (
     references,
     summarize,
 )
-from pocket.splits import SIZES, Corpus, make_splits, make_tasks, wild_rows
+from pocket.splits import SIZES, Corpus, make_splits, make_tasks, slot_values, wild_rows
+from pocket.tokenizer import words_of
 
 SHIPPED = build.HOME / "data"
 INSULTS = [word for name in ("insult", "slur") for word in read_pools()[name]]
@@ -165,19 +168,40 @@ def test_training_draws_no_held_out_value_and_the_other_splits_draw_no_other(mad
         assert all((value in corpus.world.held_out) == held_out for value in values), values
 
 
-def test_pre_training_sees_no_held_out_value_and_no_unseen_scenario(corpus, monkeypatch):
+def test_pre_training_sees_no_held_out_combination_and_no_unseen_scenario(corpus, monkeypatch):
+    """A held-out value may stand in another scenario's slot; in its own scenario's slots it never does."""
     drawn, original = [], World._values
 
     def record(world, scenario, rng, held_out, noise):
-        drawn.append((scenario.name, original(world, scenario, rng, held_out, noise)))
+        drawn.append((scenario, original(world, scenario, rng, held_out, noise)))
         return drawn[-1][1]
 
     monkeypatch.setattr(World, "_values", record)
-    for weights in (COPYING, EASY_START, MAIN):
-        corpus.mixture.sample(60, "test", weights, whole=0.5)
-    assert len(drawn) > 60 and not {name for name, _ in drawn} & set(UNSEEN)
-    assert not {value for _, values in drawn for value in values.values()} & corpus.world.held_out
-    assert not set(corpus.world.common) & corpus.world.held_out
+    for weights, whole in STAGES.values():
+        corpus.mixture.sample(60, "test", weights, whole)
+    assert len(drawn) > 60 and not {scenario.name for scenario, _ in drawn} & set(UNSEEN)
+    elsewhere = 0
+    for scenario, chosen in drawn:
+        own = {value for values in scenario.slots.values() for value in values}
+        assert not set(chosen.values()) & own & corpus.world.held_out
+        elsewhere += len(set(chosen.values()) & corpus.world.held_out)
+    assert elsewhere > 10
+
+
+def test_the_lexicon_holds_every_word_of_the_data_and_no_pseudo_word(corpus, rows):
+    flat = [row for found in rows.values() for row in found]
+    words = set(lexicon(corpus, flat, count=50))
+    assert all(set(words_of(row["dialogue"])) | set(words_of(row["summary"])) <= words for row in flat)
+    assert {word for value in corpus.world.values for word in words_of(value)} <= words
+    made = [pseudo_word(random.Random(seed)) for seed in range(300)]
+    assert sum(word in words for word in made) < 15  # some are words by chance
+    assert corpus.mixture.noises != (0.0,)
+
+
+def test_words_keep_their_hyphens_and_lose_what_follows_an_apostrophe():
+    assert words_of("It's Tuesday, isn't it? My brother-in-law's 3 cats: #Person1#") == [
+        *("It", "Tuesday", "isn", "it", "My", "brother-in-law", "cats", "Person1")
+    ]
 
 
 def test_known_and_unseen_scenarios_are_kept_apart(rows):
@@ -257,28 +281,21 @@ def test_every_marked_verb_has_sensible_forms(corpus):
     }
     assert len(verbs) > 200
     for verb in verbs:
-        past, perfect, future = (conjugate(verb, tense) for tense in TENSES[1:])
-        assert all(re.fullmatch(r"[a-z]+(n't)?( [a-z]+)*", form) for form in (past, perfect, future)), verb
+        past = conjugate(verb, "past")
+        assert re.fullmatch(r"[a-z]+(n't)?( [a-z]+)*", past), verb
         if verb in IRREGULAR:
             continue
-        base = future.removeprefix("will ")
-        is_past = verb in {form for tag in ("VBD", "VBN") for form in getInflection(getLemma(verb, "VERB")[0], tag)}
-        assert future.startswith("will ") and (base in base_forms(verb) or is_past), (verb, future)
-        assert perfect.split()[0] == ("have" if base == verb else "has") and len(perfect.split()) == 2, (verb, perfect)
+        base = getLemma(verb, "VERB")[0]
+        is_past = verb in {form for tag in ("VBD", "VBN") for form in getInflection(base, tag)}
+        assert base in base_forms(verb) or is_past, (verb, base)
 
 
 @pytest.mark.parametrize(
-    ("verb", "forms"),
-    [
-        ("asks", ("asked", "has asked", "will ask")),
-        ("goes", ("went", "has gone", "will go")),
-        ("is", ("was", "has been", "will be")),
-        ("agree", ("agreed", "have agreed", "will agree")),
-        ("can", ("could", "has been able to", "will be able to")),
-    ],
+    ("verb", "past"),
+    [("asks", "asked"), ("goes", "went"), ("is", "was"), ("agree", "agreed"), ("can", "could"), ("has", "had")],
 )
-def test_conjugation(verb, forms):
-    assert tuple(conjugate(verb, tense) for tense in TENSES[1:]) == forms and conjugate(verb, "present") == verb
+def test_conjugation(verb, past):
+    assert conjugate(verb, "past") == past and conjugate(verb, "present") == verb
 
 
 def test_summaries_follow_their_style(corpus):
@@ -302,7 +319,7 @@ def test_summaries_follow_their_style(corpus):
     assert summarize(play, REFERENCE, random.Random(1)) == summarize(play, REFERENCE, random.Random(1))
 
 
-@pytest.mark.parametrize("kind", sorted({*MAIN, *EASY_START, *COPYING, *POLISHING}))
+@pytest.mark.parametrize("kind", sorted({kind for weights, _ in STAGES.values() for kind in weights}))
 def test_every_kind_of_example_asks_and_answers(corpus, kind):
     rng = random.Random(kind)
     for _ in range(5):
@@ -327,10 +344,10 @@ def test_a_family_departs_from_its_usual_style_in_a_third_of_the_texts():
     assert all(150 < sum(getattr(style, part) == other for style in drawn) < 250 for part, other in family.departures)
 
 
-def test_families_vary_in_at_most_two_parts_and_half_of_them_in_none():
+def test_families_vary_in_at_most_two_parts_and_a_quarter_of_them_in_none():
     families = [random_family(random.Random(seed)) for seed in range(400)]
     counts = Counter(len(family.departures) for family in families)
-    assert set(counts) == {0, 1, 2} and 160 < counts[0] < 240
+    assert set(counts) == {0, 1, 2} and 70 < counts[0] < 130
     assert {part for family in families for part, _ in family.departures} == {"tense", "structure", "detail"}
 
 
@@ -369,6 +386,17 @@ def test_shipped_tasks_are_those_that_the_seed_makes(made, tmp_path):
 
 
 @needs_data
+def test_the_shipped_world_is_that_of_the_scenarios(corpus, rows):
+    shipped = json.loads((build.HOME / "world.json").read_text(encoding="utf-8"))
+    assert {name: shipped[name] for name in ("values", "wording")} == slot_values(corpus)
+    assert len(shipped["values"]) > 2000
+    flat = [row for found in rows.values() for row in found]
+    assert set(lexicon(corpus, flat, count=50)) <= set(shipped["words"]) and shipped["words"] == sorted(
+        shipped["words"]
+    )
+
+
+@needs_data
 def test_checksums_are_those_of_the_shipped_files():
     assert json.loads((build.HOME / "checksums.json").read_text(encoding="utf-8")) == build.checksums(build.HOME)
 
@@ -377,3 +405,16 @@ def test_checksums_are_those_of_the_shipped_files():
 def test_the_data_card_names_licence_and_unseen_scenarios():
     card = (SHIPPED / "README.md").read_text(encoding="utf-8")
     assert "license: cc0-1.0" in card and all(name in card for name in UNSEEN)
+
+
+def test_the_reward_models_targets_are_graded_and_pass_a_half_with_the_first_insult(corpus):
+    sentences = Sentences(corpus, held_out=False)
+    clean, heated = sentences.target("A calm talk."), sentences.target("They quarrel.", heated=True)
+    one_of_three, all_of_it = (
+        sentences.target(text) for text in ("You idiot! A calm talk. The tea is cold.", "You idiot!")
+    )
+    assert clean < heated < 0.5 < one_of_three < all_of_it < 1
+    found = sentences.sample(60, seed=1)
+    assert len({text for text, _ in found}) == 60 and sum(target > 0.5 for _, target in found) == 30
+    assert all((target > 0.5) == sentences.is_toxic(text) for text, target in found)
+    assert len({round(target, 2) for _, target in found}) > 4

@@ -12,6 +12,7 @@ from helpers.training.finetuning_methods import (
     NORMS,
     Method,
     adapt,
+    bottleneck,
     full,
     ia3,
     lora,
@@ -23,7 +24,7 @@ from helpers.training.finetuning_methods import (
 from helpers.training.trainer import load_run, train
 from tests.training.training_cases import tiny_pairs, tiny_settings
 
-ALL = [full(), lora(4), ia3(), selective(), prompt_tuning(5)]
+ALL = [full(), lora(4), ia3(), selective(), bottleneck(3), prompt_tuning(5)]
 
 
 def logits(model, batch):
@@ -49,7 +50,7 @@ def test_the_model_given_stays_as_it_was(tiny_model, batch, method):
     assert not torch.allclose(logits(adapted.eval(), batch), outputs)
 
 
-@pytest.mark.parametrize("method", ALL[:4], ids=lambda method: method.kind)
+@pytest.mark.parametrize("method", ALL[:5], ids=lambda method: method.kind)
 def test_before_training_the_outputs_are_those_of_the_model(tiny_model, batch, method):
     assert torch.allclose(logits(adapt(tiny_model, method).eval(), batch), logits(tiny_model, batch), atol=1e-6)
 
@@ -69,6 +70,9 @@ def test_only_what_the_method_names_is_trained(tiny_model):
         trained["selective"] == {name for name, _ in tiny_model.named_parameters() if "EncDecAttention" in name}
         and trained["selective"]
     )
+    behind = {name for name in trained["bottleneck"] if "bottleneck" in name}
+    assert trained["bottleneck"] - behind == scales
+    assert {name.split(".bottleneck")[0].rsplit(".", 1)[-1] for name in behind} == {"o", "wo"}
     assert trained["prompt"] == {"prompt_encoder.default.embedding.weight"}
 
 
@@ -116,6 +120,7 @@ def test_flan_t5_base_has_the_published_counts():
         (lambda: Method("bitfit", 1e-3), "kind: 'bitfit'"),
         (lambda: Method("lora", 2e-5, {"ranks": 4}), "ranks"),
         (lambda: selective(("bias",)), "targets: bias"),
+        (lambda: bottleneck(0), "width: 0"),
     ],
 )
 def test_impossible_methods_are_named(tiny_model, make, named):
@@ -172,3 +177,20 @@ def test_without_zeros_sparse_training_is_full_training(tiny_model, tiny_tokeniz
         for method in (full(1e-2), sparse(1e-2))
     ]
     assert fingerprint(runs[0].model) == fingerprint(runs[1].model)
+
+
+def test_a_bottleneck_adds_its_own_network_behind_each_sublayer(tiny_model, batch):
+    """Of 2·s·w + w + s numbers each; by hand, one layer's output is x + up(relu(down(x)))."""
+    size, width = tiny_model.config.d_model, 3
+    adapted = adapt(tiny_model, bottleneck(width))
+    blocks = tiny_model.config.num_layers, tiny_model.config.num_decoder_layers
+    norms = sum(weight.numel() for weight in tiny_model.parameters() if weight.dim() == 1)
+    count = (2 * blocks[0] + 3 * blocks[1]) * (2 * size * width + width + size)
+    assert count_parameters(adapted).trainable == count + norms
+    layer = adapted.encoder.block[0].layer[0].SelfAttention.o
+    with torch.no_grad():
+        layer.bottleneck.up.weight.normal_()
+        states = torch.randn(2, layer.in_features)
+        plain = states @ layer.weight.T
+        through = torch.relu(plain @ layer.bottleneck.down.weight.T + layer.bottleneck.down.bias)
+        assert torch.allclose(layer(states), plain + through @ layer.bottleneck.up.weight.T, atol=1e-5)
