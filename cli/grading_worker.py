@@ -65,7 +65,7 @@ def limit_memory(more: int):
     try:
         import resource
 
-        held = int(Path("/proc/self/statm").read_text().split()[0]) * os.sysconf("SC_PAGE_SIZE")
+        held = int(Path("/proc/self/statm").read_text(encoding="utf-8").split()[0]) * resource.getpagesize()
         resource.setrlimit(resource.RLIMIT_AS, (held + more, held + more))
     except (ImportError, OSError, ValueError):
         return

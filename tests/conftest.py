@@ -96,7 +96,7 @@ def tiny_model(tiny_tokenizer):
         torch.manual_seed(0)
         model = tiny_t5(tiny_tokenizer, d_kv=8, blocks=1)
         optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
-        for _ in range(60):
+        for _ in range(90):
             model(
                 input_ids=inputs["input_ids"],
                 attention_mask=inputs["attention_mask"],

