@@ -95,13 +95,15 @@ def tiny_model(tiny_tokenizer):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         model = tiny_t5(tiny_tokenizer, d_kv=8, blocks=1)
-        optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
-        for _ in range(90):
+        optimizer, steps = torch.optim.AdamW(model.parameters(), lr=1e-2), 80
+        schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, total_iters=steps)
+        for _ in range(steps):
             model(
                 input_ids=inputs["input_ids"],
                 attention_mask=inputs["attention_mask"],
                 labels=labels.masked_fill(labels == tiny_tokenizer.pad_token_id, -100),
             ).loss.backward()
             optimizer.step()
+            schedule.step()
             optimizer.zero_grad()
     return model.eval()

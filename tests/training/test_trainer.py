@@ -214,7 +214,7 @@ def test_out_of_memory_names_the_batch_size_that_fits(tiny_model, tiny_tokenizer
 
 
 def test_validation_ends_a_run_that_gets_no_better(tiny_model, tiny_tokenizer, tmp_path):
-    wrong = tiny_pairs(tiny_tokenizer, turn=0)  # what the model knows by heart: any training makes it worse
+    wrong = tiny_pairs(tiny_tokenizer, turn=0)  # what the model knows by heart: training makes it worse, soon or late
     run = train(
         tiny_model,
         tiny_tokenizer,
@@ -228,8 +228,9 @@ def test_validation_ends_a_run_that_gets_no_better(tiny_model, tiny_tokenizer, t
         patience=2,
         show_progress=False,
     )
-    assert run.record.stopped_early and run.record.best_step == 4 and run.record.losses[-1][0] == 12
-    assert min(run.record.validation_losses, key=lambda entry: entry[1])[0] == 4
+    best = min(run.record.validation_losses, key=lambda entry: entry[1])[0]
+    assert run.record.stopped_early and run.record.best_step == best  # weights are those of the lowest loss
+    assert run.record.losses[-1][0] == best + 2 * 4 < 40  # two evaluations, four steps apart, were no better
 
 
 def test_bfloat16_settings_train_float32_weights_in_autocast(tiny_model, tiny_tokenizer, tmp_path, monkeypatch):
