@@ -107,7 +107,8 @@ def _percentile_interval(columns, statistic, level, resamples, seed) -> Interval
         batch=max(1, 2_000_000 // len(columns[0])),
     )
     interval = result.confidence_interval
-    return Interval(float(statistic(*columns)), float(interval.low), float(interval.high), level)
+    low, high = sorted((float(interval.low), float(interval.high)))  # of equal scores, rounding can swap them
+    return Interval(float(statistic(*columns)), low, high, level)
 
 
 def ratio_interval(
