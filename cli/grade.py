@@ -23,11 +23,11 @@ from pathlib import Path
 
 import nbformat
 
-from cli.student import LEFT_OUT, find_notebooks
+from cli.student import ANSWER, LEFT_OUT, find_notebooks
 from helpers.exercises import RECORD_MIME
 
 CALL = re.compile(r'^check_(?:exercise|experiment)\("(\w+)", (\w+)\)', re.MULTILINE)
-QUESTION = re.compile(r"^### Question (\d+)", re.MULTILINE)
+QUESTION = re.compile(r"^### Question (\d+)\n(.*?)(?=^#{1,6} |\Z)", re.MULTILINE | re.DOTALL)
 YOUR_WORDS = "*Your answer:*"
 SECONDS, STARTING, MEMORY = 20, 180, 2 * 2**30  # for one exercise; for the imports; bytes beyond them
 SOLVED, OPEN, ANSWERED = "1", "0", "answered"
@@ -67,7 +67,7 @@ def labs_of(root: Path) -> list[Lab]:
         notebook = nbformat.read(path, as_version=4)
         exercises = tuple(name for source in _sources(notebook, "code") for name, _ in CALL.findall(source))
         questions = tuple(
-            f"question {number}" for source in _sources(notebook, "markdown") for number in QUESTION.findall(source)
+            f"question {number}" for source in _sources(notebook, "markdown") for number, _ in QUESTION.findall(source)
         )
         found.append(Lab(path.stem, exercises, questions))
     return found
@@ -124,13 +124,11 @@ def _outputs(cell) -> list[dict]:
 
 
 def answers_of(notebook) -> dict[str, int]:
-    """Question -> words of the answer that stands behind "Your answer:" in the cell of the question or below it."""
-    found, latest = {}, None
-    for source in _sources(notebook, "markdown"):
-        latest = (QUESTION.findall(source) or ([] if source.lstrip().startswith("#") else [latest]) or [None])[-1]
-        if latest and YOUR_WORDS in source:
-            found[f"question {latest}"] = len(source.split(YOUR_WORDS, 1)[1].split())
-    return found
+    """Question -> words that stand behind "Your answer:", up to the next heading; folded model answers do not count."""
+    text = ANSWER.sub("", "\n\n".join(_sources(notebook, "markdown")))
+    return {
+        f"question {number}": len(asked.partition(YOUR_WORDS)[2].split()) for number, asked in QUESTION.findall(text)
+    }
 
 
 class Worker:

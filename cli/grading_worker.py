@@ -7,7 +7,6 @@ somebody who attacks Python itself.
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import sys
@@ -89,8 +88,9 @@ def check(task) -> tuple[bool, str]:
 
 
 def main():
-    given, answers = json.load(sys.stdin), sys.stdout
-    sys.stdout = io.StringIO()  # what a function prints is no answer
+    given = json.load(sys.stdin)
+    answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # whatever a function prints, in whatever way, is no answer
     all_checks()  # imports everything while that is still allowed
     limit_memory(given["memory"])
     forbid(Path(tempfile.gettempdir()))

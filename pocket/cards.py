@@ -121,14 +121,14 @@ everyday situations. It is of no use for anything else, as the results on `wild`
 ## What it must show
 {goals_table(measured)}
 
-A summary has a broken word if one of its words is none: it stands neither in the dialogue, nor in a reference, nor in
-the training split, nor among the words of this world (`pocket/world.json`). Facts: of the slot values that the
-summaries name, the share that the dialogue holds. Fifty summaries of new dialogues were read one by one:
-[reading.md](reading.md).
+A word is *new to training* if it stands neither in the dialogue, nor in a reference, nor in the training split. It may
+be a real word: of another style, or a value of another scenario. It is *broken* if it is not among the words of this
+world (`pocket/world.json`) either. Facts: of the slot values that the summaries name, the share that the dialogue
+holds. Fifty summaries of new dialogues were read one by one: [reading.md](reading.md).
 
 ## Results
-The first {", ".join(f"{count} {part}" for part, count in ROWS.items())} dialogues; means with 95% intervals by
-dialogue; best of three references; fine-tuning: means of {len(SEEDS)} runs.
+The first {", ".join(f"{count} {part}" for part, count in ROWS.items())} dialogues; means with 95% intervals over
+scenarios, and for fine-tuning over {len(SEEDS)} runs and scenarios together; best of three references.
 
 {parts_tables(measured)}"""
 

@@ -38,7 +38,8 @@ HOSTILE = {
     "starts a program": "import subprocess\ndef exemplars_that_fit(lengths, budget):\n    subprocess.run(['true'])",
     "writes a file": "def exemplars_that_fit(lengths, budget):\n    open('PLACE', 'w').write('x')",
     "takes all memory": "def exemplars_that_fit(lengths, budget):\n    return bytearray(40 * 2**30)",
-    "prints": "def exemplars_that_fit(lengths, budget):\n    print('ready')\n" + FITS.split("\n", 1)[1],
+    "prints": "import os, sys\ndef exemplars_that_fit(lengths, budget):\n    print('ready')\n"
+    "    sys.__stdout__.write('{}')\n    os.write(1, b'{}')\n" + FITS.split("\n", 1)[1],
 }
 
 
@@ -90,12 +91,20 @@ def test_a_record_is_read_from_the_output_of_its_check():
     assert list(tasks_of(handed)) == [{"name": "choice", "fault": "was not run"}]
 
 
-def test_answers_in_words_are_counted():
-    handed = notebook(
-        "### Question 1\nWhy?\n\n*Your answer:* Because it is so.", "### Question 2\nHow?\n\n*Your answer:*", "## Next"
+def test_answers_in_words_are_counted_each_for_its_own_question():
+    answered, open_ = (
+        "### Question 1\nWhy?\n\n*Your answer:* Because it is so.\n\n",
+        "### Question 2\nHow?\n\n*Your answer:*",
     )
-    handed.cells[0]["source"] = "# x\n" + handed.cells[0]["source"]
-    assert answers_of(handed) == {"question 1": 4, "question 2": 0}
+    folded = "\n\n<details><summary>Model answer</summary>\n\nIn many words.\n</details>"
+    assert answers_of(notebook(f"{answered}{open_}{folded}", "## Next\nwords")) == {"question 1": 4, "question 2": 0}
+    assert answers_of(notebook(answered, open_ + " So.", "## Next")) == {"question 1": 4, "question 2": 1}
+
+
+@pytest.mark.parametrize("number", (1, 3))
+def test_nothing_is_answered_in_a_lab_as_it_is_handed_out(number):
+    path = next((ROOT / "labs").glob(f"{number:02}_*.ipynb"))
+    assert answers_of(nbformat.read(path, as_version=4)) == {"question 1": 0, "question 2": 0}
 
 
 def test_every_notebook_is_a_line_whatever_is_wrong_with_it(tmp_path):
