@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import platform
 import sys
 import threading
 import urllib.error
@@ -20,6 +21,13 @@ def available_devices() -> tuple[str, ...]:
     """The kinds of device that torch can use here, the fastest first."""
     gpu = ("cuda",) if torch.cuda.is_available() else ()
     return (*gpu, "cpu", *(("mps",) if torch.backends.mps.is_available() else ()))
+
+
+def machine(device: str) -> str:
+    """What computes, in words."""
+    return (
+        torch.cuda.get_device_name() if device == "cuda" else f"{platform.machine()}, {torch.get_num_threads()} threads"
+    )
 
 
 def hub_is_reachable(timeout: float = 3.0) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -79,8 +80,10 @@ class Record:
 
 
 def write_json(path: Path, value):
-    """Writes through a second file, so that an interruption leaves the old one or the new one, never half of one."""
-    partial = path.with_suffix(".partial")
+    """Writes through a second file of this process, so that an interruption leaves the old one or the new one, never
+    half of one.
+    """
+    partial = path.with_suffix(f".{os.getpid()}.partial")
     partial.write_text(json.dumps(value, indent=1), encoding="utf-8", newline="\n")
     partial.replace(path)
 

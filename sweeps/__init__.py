@@ -9,17 +9,28 @@ from __future__ import annotations
 
 import argparse
 import json
+import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
 
+from helpers.evaluation.statistics import Interval
+from helpers.hardware import machine
 from helpers.progress import progress
 from helpers.run_records import write_json
+from sweeps.intervals import difference_over_seeds, mean_over_seeds
 
 RESULTS = Path(__file__).resolve().parent / "results"
-SEEDS = (1, 2, 3)
+SEEDS = (1, 2, 3, 4, 5)
+PACKAGES = ("torch", "transformers", "peft", "numpy")  # whose versions decide a result
+
+
+def cluster_of(row: Mapping) -> str:
+    """What rows are alike in: the scenario where the data has them, else the dialogue itself."""
+    return row.get("scenario") or row["id"]
 
 
 def each_once(sweeps: Iterable[Sequence]) -> list:
@@ -36,7 +47,15 @@ def run_sweep(chosen: Sequence, bench, results: Path, work: Path):
     for point in progress(chosen, desc="sweep", unit="run"):
         path = results / f"{point.name}.json"
         if not path.exists():
-            write_json(path, bench.measure(point, work))
+            start = time.perf_counter()
+            found = bench.measure(point, work)
+            device = getattr(getattr(bench, "settings", None), "device", "cpu")
+            write_json(path, found | {"made": provenance(device) | {"seconds": round(time.perf_counter() - start)}})
+
+
+def provenance(device: str = "cpu") -> dict:
+    """What a result was made with: versions and the machine."""
+    return {"versions": {package: version(package) for package in PACKAGES}, "machine": machine(device)}
 
 
 class Results(dict):
@@ -44,16 +63,67 @@ class Results(dict):
     makes it.
     """
 
-    def __init__(self, found: Mapping, command: str):
+    def __init__(self, found: Mapping, command: str, seeds: Sequence[int] = SEEDS):
         super().__init__(found)
-        self.command = command
+        self.command, self.seeds = command, tuple(seeds)
 
     def __missing__(self, name):
         raise KeyError(f"{name}.json is not among the results; make it with: {self.command}")
 
+    def scores(self, point, metric: str = "rouge1", within: Sequence[str] = ()) -> np.ndarray:
+        """(S, N) a number of each of N rows, for a point and those that differ from it in the seed alone.
 
-def load_results(folder: Path, command: str) -> Results:
-    """What a sweep has left in `folder`; `command` is what makes it.
+        Args:
+            point: with any seed, or "base"; what was not trained ("base", a point whose attribute `trained` is false)
+                has no seeds, and S is 1.
+            metric: a name in the point's record, or in the record's table "rouge"; where a record holds several draws,
+                their mean counts.
+            within: names that lead to the table in which the metric stands.
+        Raises:
+            KeyError: a seed was not measured; the message names the file and the command.
+        """
+        if point == "base":
+            names = ["base"]
+        else:
+            names = (
+                [replace(point, seed=seed).name for seed in self.seeds]
+                if getattr(point, "trained", True)
+                else [point.name]
+            )
+        rows = []
+        for name in names:
+            found = self[name]
+            for key in within:
+                found = found[key]
+            numbers = np.array(found[metric] if metric in found else found["rouge"][metric], dtype=float)
+            rows.append(numbers.mean(0) if numbers.ndim == 2 else numbers)
+        return np.array(rows)
+
+    def interval(self, point, metric: str = "rouge1", within: Sequence[str] = (), minus=None, where=None) -> Interval:
+        """The mean over rows and seeds with its 95% interval over seeds and clusters together.
+
+        Args:
+            minus: another point, or "base", whose numbers are subtracted, seed by seed and row by row.
+            where: (N,) which rows count; all without a value. The other arguments are those of `scores`.
+        """
+        clusters = np.array(self.clusters(metric, within))
+        chosen = slice(None) if where is None else np.asarray(where)
+        scores = self.scores(point, metric, within)[:, chosen]
+        if minus is None:
+            return mean_over_seeds(scores, clusters[chosen])
+        return difference_over_seeds(scores, self.scores(minus, metric, within)[:, chosen], clusters[chosen])
+
+    def clusters(self, metric: str = "rouge1", within: Sequence[str] = ()) -> list:
+        """The cluster (scenario, else dialogue) of every row that a metric is measured on: those listed for the metric
+        or for a table that it stands in, else those of all rows.
+        """
+        base = self["base"]
+        listed = [base[f"{name}_clusters"] for name in (metric, *within) if f"{name}_clusters" in base]
+        return listed[0] if listed else base["clusters"]
+
+
+def load_results(folder: Path, command: str, seeds: Sequence[int] = SEEDS) -> Results:
+    """What a sweep has left in `folder`; `command` is what makes it, `seeds` are those of its points.
 
     Raises:
         FileNotFoundError: nothing was measured yet; the message names the command.
@@ -61,33 +131,7 @@ def load_results(folder: Path, command: str) -> Results:
     found = {path.stem: json.loads(path.read_text(encoding="utf-8")) for path in sorted(Path(folder).glob("*.json"))}
     if not found:
         raise FileNotFoundError(f"{folder}: holds no results; make them with: {command}")
-    return Results(found, command)
-
-
-def each_seed(results: Results, point, metric: str = "rouge1", within: Sequence[str] = ()) -> np.ndarray:
-    """(S, N) a number of each of N rows, for a point and those that differ from it in the seed alone; or (S, draws, N).
-
-    Args:
-        point: with any seed; one that was not trained (its attribute `trained` is false) has no seeds, and S is 1.
-        metric: a name in the point's record, or in the record's table "rouge".
-        within: names that lead to the table in which the metric stands.
-    Raises:
-        KeyError: a seed was not measured; the message names the file and the command.
-    """
-    points = [replace(point, seed=seed) for seed in SEEDS] if getattr(point, "trained", True) else [point]
-    columns = []
-    for each in points:
-        found = results[each.name]
-        for name in within:
-            found = found[name]
-        columns.append(found[metric] if metric in found else found["rouge"][metric])
-    return np.array(columns, dtype=float)
-
-
-def over_seeds(results: Results, point, metric: str = "rouge1", within: Sequence[str] = ()) -> np.ndarray:
-    """(N,) the mean of `each_seed` over the seeds, and over the draws where there are several."""
-    found = each_seed(results, point, metric, within)
-    return found.mean(axis=tuple(range(found.ndim - 1)))
+    return Results(found, command, seeds)
 
 
 def _part(text):

@@ -39,22 +39,17 @@ from helpers.run_records import KEPT, fingerprint
 from helpers.settings import load_settings, seed_everything
 from helpers.training.finetuning_methods import Method, distilled, full
 from helpers.training.trainer import train
-from sweeps import RESULTS, SEEDS, command_line, each_once
+from sweeps import RESULTS, SEEDS, cluster_of, command_line, each_once
 
 FOLDER, COMMAND = RESULTS / "distillation", "python -m sweeps.distillation"
-TEMPERATURES, MIXTURES = (1.0, 2.0, 4.0, 8.0), (0.0, 0.25, 0.5, 0.75, 1.0)
-ALPHA, TEMPERATURE, RATE = (
-    0.5,
-    1.0,
-    2e-3,
-    # Where a sweep does not vary them; chosen by the validation loss of the first seed: the rate among RATES, T of 1
-    # and 2.
-)
-RATES = (1e-3, 2e-3, 4e-3)
+TEMPERATURES, MIXTURES = (1.0, 2.0, 4.0), (0.0, 0.5, 1.0)
+RATES, CLASS_RATES = (1e-3, 2e-3, 4e-3), (1e-3, 2e-3, 4e-3, 8e-3)
+# Where a sweep does not vary them. Rate and temperature are those of the lowest validation loss of the first seed.
+ALPHA, TEMPERATURE, RATE = 0.5, 1.0, 2e-3
 MOST, FEW = 2500, 300  # training dialogues
-STEPS, LONG, PAUSE = 200, 800, 100  # of every student, and of those that are trained longer; steps between validations
+STEPS, LONG, PAUSE = 200, 600, 100  # of every student, and of those that are trained longer; steps between validations
 CLASS_TEACHER = {"steps": 200, "learning_rate": 2e-3}
-CLASS_STEPS, CLASS_TEMPERATURE, CLASS_RATE = 100, 2.0, 2e-3  # of its students; the rate as above
+CLASS_STEPS, CLASS_TEMPERATURE, CLASS_RATE = 100, 2.0, 4e-3  # of its students; the rate as above
 
 
 @dataclass(frozen=True)
@@ -105,7 +100,7 @@ def student(alpha: float, temperature: float = TEMPERATURE, rate: float = RATE) 
 
 
 def sweeps() -> dict[str, list]:
-    """Name of a sweep -> its points, three seeds each; the rates, compared by the validation loss, are those of
+    """Name of a sweep -> its points, all seeds of each; the rates, compared by the validation loss, are those of
     students without a teacher, with the first seed alone.
     """
     chosen = {
@@ -128,7 +123,7 @@ def sweeps() -> dict[str, list]:
         for name, points in chosen.items()
     }
     found["rates"] = [Point(full(rate), SEEDS[0]) for rate in RATES]
-    found["classifiers"] = [ClassifierPoint(0.0, SEEDS[0], FEW, rate=rate) for rate in RATES]
+    found["classifiers"] = [ClassifierPoint(0.0, SEEDS[0], FEW, rate=rate) for rate in CLASS_RATES]
     found["classifiers"] += [
         ClassifierPoint(alpha, seed, rows) for rows in (FEW, MOST) for seed in SEEDS for alpha in (0.0, ALPHA)
     ]
@@ -187,6 +182,7 @@ class Bench:
             "teacher": fingerprint(self.teacher),
             "parameters": count_parameters(self.teacher).total,
             "student_parameters": count_parameters(self.student).total,
+            "clusters": [cluster_of(row) for row in self.test],
             "classes": list(self.classes.names),
             "classifier": self.class_scores(self.class_teacher),
         }

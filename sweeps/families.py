@@ -33,8 +33,9 @@ from helpers.transformer.families import (
     turn_questions,
 )
 from helpers.transformer.objectives import FAMILIES, SENTINEL, excerpt
-from sweeps import RESULTS, SEEDS, Results, command_line
+from sweeps import RESULTS, Results, command_line
 
+SEEDS = (1, 2, 3)
 FOLDER, COMMAND = RESULTS / "families", "python -m sweeps.families"
 TOPICS, STEPS, LENGTH, SENTINELS = (
     16,

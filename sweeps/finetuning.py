@@ -1,6 +1,6 @@
-"""The sweeps of fine-tuning: methods, ranks, layers, rates, steps, amounts of data and mixtures.
+"""The sweeps of fine-tuning: methods, steps, ranks, layers, rates, amounts of data and mixtures.
 
-python -m sweeps.finetuning [--only methods|ranks|targets|amounts|steps|rates|mixtures] [--part 1/2] [--results FOLDER]
+python -m sweeps.finetuning [--only NAME OF A SWEEP] [--part 1/2] [--results FOLDER]
 
 Points that have a file are skipped: a stopped sweep goes on where it was.
 """
@@ -24,6 +24,7 @@ from helpers.training.finetuning_methods import (
     LINEAR,
     NORMS,
     Method,
+    bottleneck,
     full,
     ia3,
     lora,
@@ -31,16 +32,32 @@ from helpers.training.finetuning_methods import (
     selective,
 )
 from helpers.training.trainer import train
-from sweeps import RESULTS, SEEDS, command_line, each_once
+from sweeps import RESULTS, SEEDS, cluster_of, command_line, each_once
 
 FOLDER, COMMAND = RESULTS / "finetuning", "python -m sweeps.finetuning"
-RANKS, AMOUNTS = (1, 4, 8, 16, 64), (100, 300, 1000, 2500)
-RATES = {"full": (1e-4, 5e-4, 2e-3), "lora": (1e-3, 4e-3, 8e-3)}
-LONGER = 600  # steps, twice as many as usual
+# None among the steps: those of the profile, which all other sweeps use.
+RANKS, AMOUNTS, STEPS = (1, 8, 64), (100, 300, 1000, 2500), (100, None, 600)
 TARGETS = {"queries and values": ATTENTION, "feed-forward": FEED_FORWARD, "all linear": LINEAR}
-# Rates by the validation loss of the first seed: of 5e-4, 1e-3, 2e-3, 5e-3 for cross-attention, of 3e-3, 1e-2, 3e-2,
-# 1e-1 for the normalisations.
 SELECTED = {"cross-attention": selective(), "norms": selective(NORMS, 1e-2)}
+METHODS = {
+    "full": full(),
+    "lora": lora(),
+    "adapters": bottleneck(),
+    **SELECTED,
+    "ia3": ia3(),
+    "prompt": prompt_tuning(),
+}
+GENTLE = {"full": full(1e-4), "lora": lora(learning_rate=1e-3)}  # rates below those that are best for summaries
+# Of these rates each method takes the one with the lowest validation loss of the first seed.
+RATES = {
+    "full": (2e-4, 5e-4, 1e-3, 2e-3),
+    "lora": (2e-3, 4e-3, 8e-3, 1.6e-2),
+    "adapters": (2e-3, 5e-3, 1e-2, 2e-2),
+    "cross-attention": (1e-3, 2e-3, 5e-3, 1e-2),
+    "norms": (3e-3, 1e-2, 3e-2, 1e-1),
+    "ia3": (1e-2, 3e-2, 0.1),
+    "prompt": (0.1, 0.3, 0.9),
+}
 
 
 @dataclass(frozen=True)
@@ -66,6 +83,8 @@ class Point:
             ]
         if self.method.kind == "selective":
             parts += ["+".join(options["targets"])]
+        if self.method.kind == "bottleneck":
+            parts += [f"w{options['width']}"]
         parts += [
             f"lr{self.method.learning_rate:g}",
             f"n{self.rows}",
@@ -76,22 +95,19 @@ class Point:
 
 
 def sweeps() -> dict[str, list[Point]]:
-    """Name of a sweep -> its points, three seeds each."""
-    most = AMOUNTS[-1]
+    """Name of a sweep -> its points, all seeds of each; of the rates, the first seed alone."""
     chosen = {
-        "methods": [(method, most, False) for method in (full(), lora(), prompt_tuning(), ia3(), *SELECTED.values())],
-        "ranks": [(lora(rank), most, False) for rank in RANKS],
-        "targets": [(lora(targets=targets), most, False) for targets in TARGETS.values()],
-        "amounts": [(full(), rows, False) for rows in AMOUNTS],
-        "steps": [(method, most, False, steps) for method in (full(), lora()) for steps in (None, LONGER)],
-        "rates": [(full(rate), most, False) for rate in RATES["full"]]
-        + [(lora(learning_rate=rate), most, False) for rate in RATES["lora"]],
-        "mixtures": [(method, most, True) for method in (full(), lora())],
+        "methods": [Point(method) for method in METHODS.values()],
+        "steps": [Point(METHODS[name], steps=steps) for name in ("full", "lora") for steps in STEPS],
+        "ranks": [Point(lora(rank)) for rank in RANKS],
+        "targets": [Point(lora(targets=targets)) for targets in TARGETS.values()],
+        "amounts": [Point(full(), rows) for rows in AMOUNTS],
+        "gentle": [Point(method) for method in GENTLE.values()],
+        "mixtures": [Point(METHODS[name], mixed=True) for name in ("full", "lora")],
     }
-    return {
-        name: [Point(method, rows, mixed, seed, *steps) for method, rows, mixed, *steps in found for seed in SEEDS]
-        for name, found in chosen.items()
-    }
+    found = {name: [replace(point, seed=seed) for point in given for seed in SEEDS] for name, given in chosen.items()}
+    rates = [Point(replace(METHODS[name], learning_rate=rate)) for name, tried in RATES.items() for rate in tried]
+    return {"rates": rates} | found
 
 
 def points() -> list[Point]:
@@ -158,8 +174,11 @@ class Bench:
 
     def base(self) -> dict:
         """What is known before any training: the scores of the base model, and which tasks were answered."""
+        scenarios = {row["id"]: cluster_of(row) for row in self.test}
         return self.scores(self.model) | {
-            "tasks": [{"id": task["id"], "task": task["task"]} for task in self.test_tasks]
+            "tasks": [{"id": task["id"], "task": task["task"]} for task in self.test_tasks],
+            "clusters": list(scenarios.values()),
+            "answered_clusters": [scenarios[task["id"]] for task in self.test_tasks],
         }
 
     def measure(self, point: Point, folder: Path) -> dict:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -25,11 +26,12 @@ from helpers.models.loading import load_seq2seq
 from helpers.settings import load_settings, seed_everything
 from helpers.training.finetuning_methods import full
 from helpers.training.trainer import train
-from sweeps import RESULTS, SEEDS, command_line
+from sweeps import RESULTS, SEEDS, Results, cluster_of, command_line
 
 FOLDER, COMMAND = RESULTS / "ppo", "python -m sweeps.ppo"
-KL_COEFS = (0.0, 0.2, 0.8)
+KL_COEFS = (0.0, 0.05, 0.2, 0.8)
 DRAWS = 4  # completions of each dialogue: more than in a lesson, since these results are kept
+KEPT_ROUGE = 0.9  # the share of the supervised model's ROUGE-L that a policy must keep for its β to be chosen
 
 
 @dataclass(frozen=True)
@@ -74,6 +76,7 @@ class Bench:
         self.rows = {
             "rude": rude[: settings.test_rows],
             "polite": [row for row in known if row not in rude][: len(rude)],
+            "validation": rude_rows(data["validation"]),
         }
 
     def _pairs(self, rows):
@@ -82,20 +85,24 @@ class Bench:
         )
 
     def scores(self, policy) -> dict:
-        """What the policy says of rude and of polite dialogues, as numbers and texts that fit into a file."""
+        """What the policy says of rude and of polite dialogues, as numbers and texts that fit into a file; of rude
+        validation dialogues, which β is chosen with, the numbers alone.
+        """
         found = {}
         for kind, rows in self.rows.items():
             evaluation = evaluate_policy(policy, self.tokenizer, rows, self.reward, replace(self.settings, draws=DRAWS))
             found[kind] = {
                 name: np.round(value.astype(float), 4).tolist() if isinstance(value, np.ndarray) else value
                 for name, value in vars(evaluation).items()
+                if kind != "validation" or isinstance(value, np.ndarray)
             }
         return found
 
     def base(self) -> dict:
         """The supervised model, before any reinforcement."""
         return self.scores(Policy.from_supervised(self.supervised)) | {
-            "ids": {kind: [row["id"] for row in rows] for kind, rows in self.rows.items()}
+            "ids": {kind: [row["id"] for row in rows] for kind, rows in self.rows.items()},
+            **{f"{kind}_clusters": [cluster_of(row) for row in rows] for kind, rows in self.rows.items()},
         }
 
     def measure(self, point: Point, work: Path) -> dict:
@@ -116,6 +123,23 @@ class Bench:
         } | self.scores(policy)
         shutil.rmtree(trainer.folder)
         return found
+
+
+def chosen_kl_coef(results: Results) -> float:
+    """The β that the kit uses, from rude validation dialogues alone.
+
+    Of those whose policies keep the share `KEPT_ROUGE` of ROUGE-L, it is the largest whose toxicity by the independent
+    judge is within one standard error of the lowest.
+
+    Source: the one-standard-error rule of Breiman et al. 1984, section 3.4.3; the error is that over seeds.
+    """
+    on_validation = partial(results.scores, within=("validation",))
+    floor = KEPT_ROUGE * on_validation("base", "rougeL").mean()
+    kept = [beta for beta in KL_COEFS if on_validation(Point(beta), "rougeL").mean() >= floor]
+    judged = {beta: on_validation(Point(beta), "judged").mean(1) for beta in kept}  # of each seed
+    lowest = min(judged.values(), key=np.mean)
+    limit = lowest.mean() + lowest.std(ddof=1) / len(lowest) ** 0.5
+    return max(beta for beta, found in judged.items() if found.mean() <= limit)
 
 
 if __name__ == "__main__":

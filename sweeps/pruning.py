@@ -26,7 +26,7 @@ from helpers.run_records import KEPT, fingerprint
 from helpers.settings import load_settings, seed_everything
 from helpers.training.finetuning_methods import full, lora, sparse
 from helpers.training.trainer import train
-from sweeps import RESULTS, SEEDS, command_line, each_once
+from sweeps import RESULTS, SEEDS, cluster_of, command_line, each_once
 
 FOLDER, COMMAND = RESULTS / "pruning", "python -m sweeps.pruning"
 SPARSITIES = (0.1, 0.3, 0.5, 0.7, 0.9)
@@ -149,6 +149,7 @@ class Bench:
         return {
             "start": fingerprint(self.model),
             "ids": [row["id"] for row in self.rows],
+            "clusters": [cluster_of(row) for row in self.rows],
             "calibration": len(self.calibration),
         }
 

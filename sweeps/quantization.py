@@ -22,7 +22,7 @@ from helpers.run_records import KEPT, fingerprint
 from helpers.settings import load_settings, seed_everything
 from helpers.training.finetuning_methods import Method, full, lora, qat
 from helpers.training.trainer import train
-from sweeps import RESULTS, SEEDS, Results, command_line, finetuning as finetuning_sweep
+from sweeps import RESULTS, SEEDS, Results, cluster_of, command_line, finetuning as finetuning_sweep
 
 FOLDER, COMMAND = RESULTS / "quantization", "python -m sweeps.quantization"
 SHARE = 8  # of the steps of a fine-tuning, one in so many
@@ -119,6 +119,8 @@ class Bench(finetuning_sweep.Bench):
                 name: {form: self.scores(in_form(models[name], form)) for form in forms}
                 for name, forms in BEFORE.items()
             },
+            "loss_clusters": [cluster_of(row) for row in self.test],
+            "clusters": [cluster_of(row) for row in self.test[:SUMMARIES]],
             "fingerprints": {name: fingerprint(model) for name, model in models.items()},
         }
 

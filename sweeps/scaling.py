@@ -17,8 +17,9 @@ from pathlib import Path
 import numpy as np
 
 from helpers.transformer.language_models import Dialogues, Shape, byte_losses, train_decoder
-from sweeps import RESULTS, SEEDS, Results, command_line, each_once
+from sweeps import RESULTS, Results, command_line, each_once
 
+SEEDS = (1, 2, 3)
 FOLDER, COMMAND = RESULTS / "scaling", "python -m sweeps.scaling"
 SHAPES = (Shape(16, 1), Shape(16, 2), Shape(32, 1), Shape(32, 2), Shape(48, 2), Shape(64, 3), Shape(96, 3))
 BUDGETS = (2**17, 2**18, 2**19, 2**20)  # bytes

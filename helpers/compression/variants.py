@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 import hashlib
 import json
-import platform
 import re
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -13,14 +12,13 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from helpers.compression.compressed_files import content_digest, file_bytes, load_compressed
 from helpers.compression.quantized_models import held_bytes
 from helpers.data.prompts import build_prompt
 from helpers.evaluation.experiments import run_condition
 from helpers.evaluation.statistics import Interval, mean_interval, paired_difference
-from helpers.hardware import PeakMemory, release_freed_memory
+from helpers.hardware import PeakMemory, machine, release_freed_memory
 from helpers.models.generation import generate_ids
 from helpers.run_records import write_json
 from helpers.settings import QUICK
@@ -69,13 +67,6 @@ class Variant:
 def slug(name: str) -> str:
     """The name as a file may be called on any system: "int4, embeddings int8" is "int4-embeddings-int8"."""
     return re.sub(r"[^\w.]+", "-", name).strip("-")
-
-
-def machine(device: str) -> str:
-    """What computes, in words."""
-    return (
-        torch.cuda.get_device_name() if device == "cuda" else f"{platform.machine()}, {torch.get_num_threads()} threads"
-    )
 
 
 def token_milliseconds(

@@ -132,12 +132,12 @@ def lora(
     return Method("lora", learning_rate, options | ({} if encoder else {"exclude_modules": r"encoder\..*"}))
 
 
-def ia3(learning_rate: float = 1e-2) -> Method:
+def ia3(learning_rate: float = 3e-2) -> Method:
     """IA3: one trained factor for each key, value and feed-forward activation. Source: Liu et al. 2022, section 3.3."""
     return Method("ia3", learning_rate, {"target_modules": ["k", "v", "wo"], "feedforward_modules": ["wo"]})
 
 
-def selective(targets: tuple[str, ...] = CROSS_ATTENTION, learning_rate: float = 1e-3) -> Method:
+def selective(targets: tuple[str, ...] = CROSS_ATTENTION, learning_rate: float = 2e-3) -> Method:
     """Selective fine-tuning: some of the model's own weights are trained, the others stay.
 
     Args:
@@ -149,7 +149,7 @@ def selective(targets: tuple[str, ...] = CROSS_ATTENTION, learning_rate: float =
     return Method("selective", learning_rate, {"targets": list(targets)})
 
 
-def bottleneck(width: int = 16, learning_rate: float = 2e-3) -> Method:
+def bottleneck(width: int = 16, learning_rate: float = 1e-2) -> Method:
     """Bottleneck adapters: a small network of `width` units behind every sublayer is trained, with the normalisations.
 
     Source: Houlsby et al. 2019, section 2.
@@ -157,7 +157,7 @@ def bottleneck(width: int = 16, learning_rate: float = 2e-3) -> Method:
     return Method("bottleneck", learning_rate, {"width": width})
 
 
-def prompt_tuning(virtual_tokens: int = 20, learning_rate: float = 0.3) -> Method:
+def prompt_tuning(virtual_tokens: int = 20, learning_rate: float = 0.9) -> Method:
     """Prompt tuning: trained vectors stand before the encoder's embeddings, the model stays as it is.
 
     They start as embeddings of random tokens of the vocabulary. Source: Lester et al. 2021, section 2.
