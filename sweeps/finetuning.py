@@ -17,7 +17,7 @@ from helpers.data.loading import load_dialogues, load_tasks
 from helpers.data.pairs import encode_pairs, summary_pairs
 from helpers.evaluation.experiments import answered_exactly, by_part, run_condition
 from helpers.models.loading import load_seq2seq
-from helpers.settings import load_settings, seed_everything
+from helpers.settings import PROFILES, load_settings, seed_everything
 from helpers.training.finetuning_methods import (
     ATTENTION,
     FEED_FORWARD,
@@ -35,8 +35,8 @@ from helpers.training.trainer import train
 from sweeps import RESULTS, SEEDS, cluster_of, command_line, each_once
 
 FOLDER, COMMAND = RESULTS / "finetuning", "python -m sweeps.finetuning"
-# None among the steps: those of the profile, which all other sweeps use.
-RANKS, AMOUNTS, STEPS = (1, 8, 64), (100, 300, 1000, 2500), (100, None, 600)
+USUAL_STEPS = PROFILES["pocket"]["train_steps"]
+RANKS, AMOUNTS, STEPS = (1, 8, 64), (100, 300, 1000, 2500), (100, USUAL_STEPS, 600)
 TARGETS = {"queries and values": ATTENTION, "feed-forward": FEED_FORWARD, "all linear": LINEAR}
 SELECTED = {"cross-attention": selective(), "norms": selective(NORMS, 1e-2)}
 METHODS = {
@@ -89,7 +89,7 @@ class Point:
             f"lr{self.method.learning_rate:g}",
             f"n{self.rows}",
             *(["mixed"] if self.mixed else []),
-            *([f"{self.steps}steps"] if self.steps else []),
+            *([f"{self.steps}steps"] if self.steps not in (None, USUAL_STEPS) else []),
         ]
         return "-".join([*parts, f"s{self.seed}"])
 

@@ -7,9 +7,11 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from helpers.data.pairs import IGNORED
-from helpers.exercises.expectations import NotYet, expect_number, expect_numbers, rows_of_numbers
+from helpers.exercises.expectations import NotYet, entry, expect_number, expect_numbers, rows_of_numbers
 from helpers.training.finetuning_methods import lora_parameters
 
+FEWEST_TRIED, LARGEST_SHARE = 3, 0.02  # adapters to compare; trained / all parameters that the server has room for
+FEWEST_AMOUNTS, CLOSE = 4, 0.1  # amounts of dialogues to measure; nats a token
 OUT, IN, RANK = 6, 4, 2  # shapes of the small matrices that LoRA's checks use
 
 
@@ -110,4 +112,36 @@ def adam_bytes(function):
         )
 
 
+def lora_budget(record):
+    """The best of several adapters within a budget of parameters, by the validation loss."""
+    chosen = entry(record, "chosen", str, "the name of the adapter that you choose")
+    tried = entry(record, "tried", dict, "{name: {'share': trained / all, 'validation_loss': the lowest}}")
+    shares, losses = (
+        {name: entry(found, key, float, what) for name, found in tried.items()}
+        for key, what in (("share", "trained / all, between 0 and 1"), ("validation_loss", "in nats a token"))
+    )
+    if len(tried) < FEWEST_TRIED:
+        raise NotYet(f"tried: {len(tried)} adapters; compare at least {FEWEST_TRIED}.")
+    allowed = {name: loss for name, loss in losses.items() if shares[name] <= LARGEST_SHARE}
+    if chosen not in allowed:
+        raise NotYet(f"chosen: {chosen!r} is not among the adapters that train at most {LARGEST_SHARE:.0%}.")
+    if losses[chosen] > min(allowed.values()):
+        raise NotYet("chosen: another adapter within the budget has a lower validation loss.")
+
+
+def enough_examples(record):
+    """The smallest amount of dialogues that comes close to all of them."""
+    wanted = "{amount of dialogues: the lowest validation loss}"
+    losses = entry(record, "validation_loss", lambda found: {int(n): float(loss) for n, loss in found.items()}, wanted)
+    chosen = entry(record, "chosen", int, "the smallest amount that comes close enough")
+    if len(losses) < FEWEST_AMOUNTS:
+        raise NotYet(
+            f"validation_loss: {len(losses)} amounts; measure at least {FEWEST_AMOUNTS}, all of them included."
+        )
+    enough = [amount for amount in sorted(losses) if losses[amount] <= losses[max(losses)] + CLOSE]
+    if chosen != enough[0]:
+        raise NotYet(f"chosen: {chosen} is not the smallest amount at most {CLOSE} nats above all dialogues.")
+
+
+EXPERIMENTS = (lora_budget, enough_examples)
 CHECKS = (padded_labels, masked_cross_entropy, trainable_share, lora_forward, merged_weight, adam_bytes)

@@ -1,6 +1,6 @@
 """The names that labs import from this folder; each is loaded from its module when it is first used."""
 
-from .bottleneck import Bottleneck as Bottleneck
+from .bottleneck_adapters import Bottleneck as Bottleneck
 from .distributed import (
     ALONE as ALONE,
     FAULTS as FAULTS,

@@ -14,7 +14,7 @@ from peft import IA3Config, LoraConfig, PromptTuningConfig, PromptTuningInit, Ta
 
 from helpers.compression.distillation import check_mixture
 from helpers.compression.quantized_models import fake_quantized, linear_layers
-from helpers.training.bottleneck import add_bottlenecks
+from helpers.training.bottleneck_adapters import add_bottlenecks
 
 # peft asks transformers for a name that is going to be dropped; there is nothing that whoever reads the warning could
 # do.

@@ -37,7 +37,7 @@ from helpers.models.loading import load_seq2seq
 from helpers.models.sizes import count_parameters
 from helpers.progress import Sparing, one_bar, progress
 from helpers.run_records import RECORD, Record, fingerprint, fingerprint_pairs, latest_checkpoint, notes, seal
-from helpers.training.bottleneck import load_bottlenecks, save_bottlenecks
+from helpers.training.bottleneck_adapters import load_bottlenecks, save_bottlenecks
 from helpers.training.finetuning_methods import WHOLE, Method, adapt
 
 EXPLODED = 3  # times the loss of a model that guesses all tokens alike

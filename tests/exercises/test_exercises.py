@@ -929,12 +929,28 @@ RECORDS = {
         "tried": {0.4: {"kl": 5.0, "judged": 0.1}, 0.8: {"kl": 2.0, "judged": 0.2}},
     },
     "smallest_n": {"judged": {1: 0.4, 2: 0.3, 4: 0.25, 8: 0.2}, "chosen": 4},
+    "lora_budget": {
+        "chosen": "thin",
+        "tried": {
+            "thin": {"share": 0.015, "validation_loss": 0.3},
+            "thick": {"share": 0.04, "validation_loss": 0.2},
+            "few": {"share": 0.012, "validation_loss": 0.35},
+        },
+    },
+    "enough_examples": {"validation_loss": {100: 0.9, 300: 0.5, 1000: 0.42, 2500: 0.4}, "chosen": 300},
 }
 WRONG_RECORDS = [
     ("kl_budget", {"kl": 4.0}, "more than 3"),
     ("kl_budget", {"judged": 0.35}, "not below"),
     ("kl_budget", {"tried": {0.8: {"kl": 2.0, "judged": 0.2}}}, "compare at least two"),
     ("kl_budget", {"tried": {0.4: {"kl": 2.5, "judged": 0.1}, 0.8: {"kl": 2.0, "judged": 0.2}}}, "kinder"),
+    ("lora_budget", {"chosen": "thick"}, "train at most 2%"),
+    ("lora_budget", {"chosen": "few"}, "another adapter within the budget"),
+    ("lora_budget", {"tried": {"thin": {"share": 0.015, "validation_loss": 0.3}}}, "compare at least 3"),
+    ("lora_budget", {"tried": {"thin": {"share": 0.015}}}, "no 'validation_loss' yet"),
+    ("enough_examples", {"chosen": 1000}, "not the smallest amount"),
+    ("enough_examples", {"validation_loss": {300: 0.5, 2500: 0.4}}, "measure at least 4"),
+    ("enough_examples", {"validation_loss": [0.5]}, "'validation_loss': expected"),
     ("smallest_n", {"judged": {1: 0.4, 2: 0.3}}, "at least 1, 2 and 4"),
     ("smallest_n", {"judged": {1: 0.4, 2: 0.39, 4: 0.38}}, "no n leaves"),
     ("smallest_n", {"chosen": 8}, "not the smallest"),
