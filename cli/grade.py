@@ -201,7 +201,7 @@ def _line(lines, seconds):
 
 
 def grade_notebook(path: Path, name: str, labs: Sequence[Lab], worker: Worker) -> Sheet:
-    """The sheet of one notebook; whatever is wrong with it is a note."""
+    """The sheet of one notebook; everything that is wrong with it is a note."""
     sheet = Sheet(name)
     try:
         notebook = nbformat.read(path, as_version=4)

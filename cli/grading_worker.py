@@ -77,7 +77,7 @@ def check(task) -> tuple[bool, str]:
     names: dict = {"__name__": "handed_in"}
     try:
         exec(compile(task["source"], task["name"], "exec"), names)
-    except BaseException as error:  # whatever it is, it is the student's, and the other exercises go on
+    except BaseException as error:  # any error is the student's, and the other exercises go on
         return False, f"its cell raised {type(error).__name__}: {error}"
     if task["function"] not in names:
         return False, f"{task['function']} is not defined"
@@ -90,7 +90,7 @@ def check(task) -> tuple[bool, str]:
 def main():
     given = json.load(sys.stdin)
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # whatever a function prints, in whatever way, is no answer
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # nothing that a function prints is an answer
     all_checks()  # imports everything while that is still allowed
     limit_memory(given["memory"])
     forbid(Path(tempfile.gettempdir()))

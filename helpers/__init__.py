@@ -11,8 +11,8 @@ import lazy_loader
 __getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
 
 # What torchao and bitsandbytes say when anybody imports them: that parts compiled for GPUs do not load on this
-# computer, that a kernel is not fetched from the hub, that torch will change. The kit uses none of these, and there is
-# nothing that whoever reads it could do.
+# computer, that a kernel is not fetched from the hub, that torch will change. The kit uses none of these, and a
+# reader could do nothing about it.
 SAID_AT_IMPORT = {
     "torchao": "Failed to load",
     "bitsandbytes.backends.cpu.ops": "Failed to load CPU gemm_4bit_forward",

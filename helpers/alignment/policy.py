@@ -116,7 +116,7 @@ class Policy(nn.Module):
         return not any(weight.requires_grad for weight in self.backbone.get_encoder().parameters())
 
     def train(self, mode: bool = True):
-        """Dropout stays off whatever is asked: see above."""
+        """Dropout always stays off, also with mode=True: see above."""
         return super().train(False)
 
     def trained(self) -> dict[str, nn.Parameter]:

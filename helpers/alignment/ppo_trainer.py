@@ -1,7 +1,7 @@
 """Reinforcement by PPO: completions are drawn, judged and learned from, batch after batch; stopped runs resume.
 
-What a batch of judged completions is worth, the mini-batch steps on it, the loop around them, and checkpoints with all
-that the next step depends on, in safetensors and JSON.
+The advantages of a batch of judged completions, the mini-batch steps on it, the loop around them, and checkpoints with
+all that the next step depends on, in safetensors and JSON.
 """
 
 from __future__ import annotations
@@ -115,7 +115,7 @@ class PPOConfig:
     """How PPO learns. Checked when made: a ValueError names the field and the value.
 
     The defaults were found on the `pocket` profile: many completions a batch, a low rate that falls to 0, and λ = 1,
-    because the value head of so small a model hardly knows before the end what a completion is going to be worth.
+    because the value head of so small a model predicts the reward of a completion badly before its end.
 
     Attributes:
         batch_size: completions drawn before each round of updates; mini_batch_size: completions in one update.
@@ -326,7 +326,7 @@ class PPOTrainer:
         self.order, self.kl_coef, self.queue, self.history = random.Random(f"ppo|{seed}"), config.kl_coef, [], []
 
     def _identity(self, seed):
-        """Ten characters that change with whatever decides the result, the number of steps aside."""
+        """Ten characters that change with everything that decides the result, except the number of steps."""
         facts = {
             "config": asdict(self.config),
             "seed": seed,

@@ -57,9 +57,8 @@ THINGS = (
     "coat",
     "box",
 )
-NOUNS = tuple(
-    thing for thing in THINGS if thing != "scarf"
-)  # pocket-t5 has hardly read of scarves, and cannot copy the word
+# pocket-t5 has read almost nothing of scarves, and cannot copy the word.
+NOUNS = tuple(thing for thing in THINGS if thing != "scarf")
 NAMES = tuple(f"{adjective} {noun}" for noun in NOUNS for adjective in ADJECTIVES)
 PLACES = ("cellar", "garage", "kitchen", "office", "attic", "hall", "window", "garden", "library", "market")
 PRICES, LOW_PRICES = range(11, 100), range(11, 50)  # two of the low ones have a sum of two digits

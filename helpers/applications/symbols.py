@@ -15,7 +15,7 @@ ALIKE = 0.9  # cosine above which two symbols count as twins
 
 
 def symbol_ids(tokenizer, symbols: Sequence[str] = SYMBOLS) -> dict[str, int]:
-    """Symbol -> id of the token that stands for it, be it a byte."""
+    """Symbol -> id of the token that stands for it; this may be a byte."""
     return {symbol: tokenizer(symbol, add_special_tokens=False)["input_ids"][-1] for symbol in symbols}
 
 

@@ -1,5 +1,5 @@
 """Pruning: copies of a model in which the least important weights are zero, wherever they stand or two of every four;
-what zeros are worth on disk.
+the bytes that zeros save on disk.
 """
 
 from __future__ import annotations

@@ -32,7 +32,7 @@ def low_bits(bits: int, group: int = GROUP) -> AOBaseConfig:
     return IntxWeightOnlyConfig(weight_dtype=getattr(torch, f"int{bits}"), granularity=PerGroup(group))
 
 
-# The inductor's settings belong to whoever compiles, and are left alone.
+# The inductor's settings belong to the code that compiles, and are left alone.
 SCHEMES = {
     "int8 weight-only": Int8WeightOnlyConfig(set_inductor_config=False),
     "int8 dynamic": Int8DynamicActivationInt8WeightConfig(set_inductor_config=False),

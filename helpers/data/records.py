@@ -96,7 +96,7 @@ def _read_json_lines(path, text):
         except json.JSONDecodeError as error:
             problems.append(Problem(str(path), line, "", f"is not JSON: {error.msg} at character {error.colno}"))
             continue
-        except (ValueError, RecursionError):  # what Python refuses to read, lest it take forever
+        except (ValueError, RecursionError):  # what Python refuses to read, because it could take forever
             problems.append(
                 Problem(str(path), line, "", "holds a number of thousands of digits, or is nested too deeply")
             )

@@ -83,8 +83,7 @@ def tree_value(function):
         except ValueError:
             continue
         raise NotYet(
-            f"{tree}: your function returns {shown(found)}. Whatever is neither a number nor one of + - * must "
-            "raise ValueError."
+            f"{tree}: your function returns {shown(found)}. Everything except numbers and + - * must raise ValueError."
         )
 
 

@@ -97,7 +97,7 @@ def share_of_gap(function):
             gain / gap,
             f"without {without}, with {taught}, teacher {teacher} (the mean gain over the mean gap; a mean of "
             "the shares of single rows "
-            "would be thrown about by rows with hardly any gap)",
+            "would depend most on rows with almost no gap)",
         )
 
 

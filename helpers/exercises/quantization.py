@@ -17,7 +17,7 @@ def _cases():
 
 
 def absmax_scale(function):
-    """What one step of the integers is worth."""
+    """The value of one step of the integers."""
     for values, bits, row in _cases():
         expect_number(
             function(list(values), bits),

@@ -16,8 +16,7 @@ from helpers.compression.distillation import check_mixture
 from helpers.compression.quantized_models import fake_quantized, linear_layers
 from helpers.training.bottleneck_adapters import add_bottlenecks
 
-# peft asks transformers for a name that is going to be dropped; there is nothing that whoever reads the warning could
-# do.
+# peft asks transformers for a name that is going to be dropped; a reader of the warning could do nothing about it.
 warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated", category=FutureWarning)
 
 # Names of T5's linear layers; queries and values are what LoRA is usually put on.

@@ -284,9 +284,9 @@ def train(
 ) -> Run:
     """Adapts a copy of the model to the pairs, or loads the result if this very run was finished before.
 
-    Whatever decides the result is part of the run's identity: method, base weights, pairs in their order, settings,
-    versions. A run that was stopped goes on from its last whole checkpoint, and on a CPU ends at the weights it would
-    have had anyway.
+    Everything that decides the result is part of the run's identity: method, base weights, pairs in their order,
+    settings, versions. A run that was stopped goes on from its last whole checkpoint, and on a CPU ends at the weights
+    it would have had anyway.
 
     Args:
         pairs, validation: as `helpers.data.pairs.encode_pairs` gives them; the best checkpoint is chosen by the

@@ -83,7 +83,7 @@ def copied_shares(maps: Maps) -> tuple[np.ndarray, np.ndarray]:
     """(L, H) the mean share of the cross-attention on the place of the very token that is written, and its control.
 
     The control is what the other such steps of the same completion give to the same places: a place that draws
-    attention whatever is written has as large a control. Both are nan where the completion has fewer than two such
+    attention at every step has as large a control. Both are nan where the completion has fewer than two such
     tokens.
     """
     found = copied_places(maps)
