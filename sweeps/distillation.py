@@ -43,13 +43,13 @@ from sweeps import RESULTS, SEEDS, cluster_of, command_line, each_once
 
 FOLDER, COMMAND = RESULTS / "distillation", "python -m sweeps.distillation"
 TEMPERATURES, MIXTURES = (1.0, 2.0, 4.0), (0.0, 0.5, 1.0)
-RATES, CLASS_RATES = (1e-3, 2e-3, 4e-3), (1e-3, 2e-3, 4e-3, 8e-3)
+RATES, CLASS_RATES = (1e-3, 2e-3, 4e-3), (2e-3, 4e-3, 8e-3, 1.6e-2)
 # Where a sweep does not vary them. Rate and temperature are those of the lowest validation loss of the first seed.
 ALPHA, TEMPERATURE, RATE = 0.5, 1.0, 2e-3
 MOST, FEW = 2500, 300  # training dialogues
 STEPS, LONG, PAUSE = 200, 600, 100  # of every student, and of those that are trained longer; steps between validations
 CLASS_TEACHER = {"steps": 200, "learning_rate": 2e-3}
-CLASS_STEPS, CLASS_TEMPERATURE, CLASS_RATE = 100, 2.0, 4e-3  # of its students; the rate as above
+CLASS_STEPS, CLASS_TEMPERATURE, CLASS_RATE = 100, 2.0, 8e-3  # of its students; the rate as above
 
 
 @dataclass(frozen=True)

@@ -138,7 +138,7 @@ class PPOConfig:
     learning_rate: float = 5e-4
     value_learning_rate: float = 3e-3
     anneal_steps: int | None = None
-    kl_coef: float = 0.8
+    kl_coef: float = 0.2
     kl_target: float | None = None
     max_update_kl: float | None = 0.1
     max_kl: float | None = None

@@ -4,16 +4,15 @@ elsewhere.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
-from helpers.visualization.palette import BLUE, SERIES, colour_of, ink
-from helpers.visualization.plots import bare, draw_levels, finished
-
-LINE = 13  # points from a name to the one above it
+from helpers.visualization.labels import draw_levels, entitle, name_curves
+from helpers.visualization.palette import BLUE, SERIES, colour_of
+from helpers.visualization.plots import bare, draw_seeds, finished, with_seeds
 
 
 def plot_losses(losses: Mapping, title: str = "") -> Figure:
@@ -21,6 +20,7 @@ def plot_losses(losses: Mapping, title: str = "") -> Figure:
 
     Args:
         losses: name -> (training, validation), each a list of [step, nats per token]; either may be empty.
+        title: what to see.
     """
     figure, axes = plt.subplots(figsize=(7.5, 3.2), layout="constrained")
     for name, (training, validation) in losses.items():
@@ -43,28 +43,6 @@ def plot_losses(losses: Mapping, title: str = "") -> Figure:
     return figure
 
 
-def name_curves(figure, axes, places, colours=None):
-    """Writes each curve's name to the right of its place; where places are close, one name above the other.
-
-    Args:
-        places: name -> (x, y); colours: name -> colour, where names have none of their own.
-    """
-    figure.draw_without_rendering()  # fixes where things are
-    lowest = -math.inf
-    for name, place in sorted(places.items(), key=lambda item: item[1][1]):
-        height = axes.transData.transform(place)[1] * 72 / figure.dpi  # in points
-        written = max(height, lowest + LINE)
-        axes.annotate(
-            name,
-            place,
-            xytext=(8, written - height),
-            textcoords="offset points",
-            va="center",
-            color=ink(colours[name] if colours else colour_of(name)),
-        )
-        lowest = written
-
-
 def plot_series(
     x: Sequence[float],
     series: Mapping,
@@ -73,6 +51,8 @@ def plot_series(
     level: Mapping | None = None,
     logarithmic: bool = True,
     named_at: int = -1,
+    title: str = "",
+    seeds: Mapping | None = None,
 ) -> Figure:
     """Several things measured at the same places, in one panel: a line with a band each; the places on a logarithmic
     axis unless it is told otherwise.
@@ -81,8 +61,11 @@ def plot_series(
         x: places, above 0 on a logarithmic axis; series: name -> list of `Interval`, one for each place.
         level: name -> number: dashed lines for comparison.
         named_at: index of the place where the names are written: the last one, unless the lines meet there.
+        title: what to see.
+        seeds: name -> for each place, the means of its single seeds, drawn as small dots.
     """
     figure, axes = plt.subplots(figsize=(7.5, 3.4), layout="constrained")
+    axes.set_xscale("log" if logarithmic else "linear")
     for name, intervals in series.items():
         colour = colour_of(name)
         axes.plot(x, [interval.estimate for interval in intervals], "o-", color=colour)
@@ -93,22 +76,23 @@ def plot_series(
             color=colour,
             alpha=0.2,
         )
-    draw_levels(axes, level)
-    if logarithmic:
-        axes.set_xscale("log")
+        for place, means in zip(x, (seeds or {}).get(name, ())):
+            draw_seeds(axes, [place] * len(means), means, colour, (-6, 0))
     axes.set_xticks(list(x), [f"{place:,}" for place in x])
     axes.minorticks_off()
     axes.margins(x=0.14)
-    finished(figure, axes, xlabel, ylabel)
+    finished(figure, axes, with_seeds(xlabel, seeds), ylabel, title)
+    draw_levels(figure, axes, level)
     name_curves(figure, axes, {name: (x[named_at], intervals[named_at].estimate) for name, intervals in series.items()})
     return figure
 
 
-def plot_lines(x: Sequence[float], series: Mapping, xlabel: str, ylabel: str) -> Figure:
+def plot_lines(x: Sequence[float], series: Mapping, xlabel: str, ylabel: str, title: str = "") -> Figure:
     """Numbers over a few places in a row, heights on a logarithmic axis.
 
     Args:
         x: places, in the order in which they are drawn; series: name -> list of numbers above 0, one for each place.
+        title: what to see.
     """
     figure, axes = plt.subplots(figsize=(7.5, 3.4), layout="constrained")
     colours = dict(zip(series, SERIES))
@@ -117,41 +101,37 @@ def plot_lines(x: Sequence[float], series: Mapping, xlabel: str, ylabel: str) ->
     axes.set_yscale("log")
     axes.set_xticks(range(len(x)), [str(place) for place in x])
     axes.margins(x=0.2)
-    finished(figure, axes, xlabel, ylabel)
+    finished(figure, axes, xlabel, ylabel, title)
     name_curves(figure, axes, {name: (len(x) - 1, values[-1]) for name, values in series.items()}, colours)
     return figure
 
 
-def plot_metrics(history: Sequence[Mapping], columns: int = 4) -> Figure:
-    """Every metric of a run in a small panel of its own, over steps.
+def plot_metrics(history: Sequence[Mapping], names: Sequence[str] = (), title: str = "", columns: int = 3) -> Figure:
+    """Metrics of a run over its steps, each in a small panel of its own.
 
     Args:
         history: one mapping of name -> number for each step, all with the same names.
+        names: which of them to draw, in this order; all of them unless given; title: what to see.
     Raises:
         ValueError: no steps yet.
     """
     if not history:
         raise ValueError("history: is empty; there is nothing to draw before the first step")
-    names = list(history[0])
+    names = names or list(history[0])
     lines = -(-len(names) // columns)
     figure, panels = plt.subplots(
         lines, columns, figsize=(10.5, 1.75 * lines), sharex=True, layout="constrained", squeeze=False
     )
-    for number, axes in enumerate(panels.flat):
-        if number >= len(names):
-            axes.set_visible(False)
-            continue
+    for axes, name in zip(panels.flat, names):
         axes.plot(
-            range(1, len(history) + 1),
-            [step[names[number]] for step in history],
-            ".-",
-            color=BLUE,
-            linewidth=1,
-            markersize=3,
+            range(1, len(history) + 1), [step[name] for step in history], ".-", color=BLUE, linewidth=1, markersize=3
         )
-        axes.set_title(names[number].replace("_", " "), loc="left", fontsize=9)
-        axes.tick_params(labelsize=8)
+        axes.set_title(name.replace("_", " "), loc="left", fontsize=11)
+        axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
         bare(axes)
-    figure.supxlabel("step", fontsize=9)
+    for axes in panels.flat[len(names) :]:
+        axes.set_visible(False)
+    figure.supxlabel("step", fontsize=10)
+    entitle(figure, title)
     plt.close(figure)
     return figure

@@ -161,8 +161,8 @@ def merges_explorer(text: str, merges: Sequence[str]) -> widgets.Widget:
 
 
 def ranking_widget(store: FeedbackStore, criterion: str) -> widgets.Widget:
-    """Name, dialogue, completions to click, from best to worst; each ranking is kept at once, and whoever comes back
-    goes on.
+    """Name, dialogue, completions to click, from best to worst; each ranking is kept at once, and a labeler who
+    comes back goes on.
 
     Args:
         criterion: the question that the ranking answers, shown above every item.

@@ -12,8 +12,9 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from helpers.compression.variants import Variant, front
 from helpers.evaluation.statistics import exactly
+from helpers.visualization.labels import entitle, label_apart, literally
 from helpers.visualization.palette import colour_of, ink
-from helpers.visualization.plots import bare, label_apart, literally
+from helpers.visualization.plots import bare
 
 MARKERS = ("o", "s", "^", "D")  # of one group after the other
 STEPS = (1, 1.5, 2, 3, 5, 7)  # of a logarithmic axis: prices rarely span powers of ten
@@ -25,7 +26,7 @@ AXES = {
 }
 
 
-def plot_variants(variants: Mapping[str, Variant], price: str) -> Figure:
+def plot_variants(variants: Mapping[str, Variant], price: str, title: str = "") -> Figure:
     """ROUGE-1 of compressed models against a price in `helpers.compression.variants.PRICES`, family by family, the
     Pareto front joined.
 
@@ -34,6 +35,7 @@ def plot_variants(variants: Mapping[str, Variant], price: str) -> Figure:
     Args:
         variants: in the order of their numbers, as `helpers.compression.variants.read_variants` gives them; float32 is
             one of them.
+        title: what to see.
     Raises:
         KeyError: no such price; times without float32's to go by.
     """
@@ -43,25 +45,36 @@ def plot_variants(variants: Mapping[str, Variant], price: str) -> Figure:
     }
     points = {name: (place(each), each.quality()) for name, each in shown.items()}
     return plot_front(
-        points, {name: each.family for name, each in shown.items()}, front(shown, price), label, "ROUGE-1 (0 to 1)"
+        points,
+        {name: each.family for name, each in shown.items()},
+        front(shown, price),
+        label,
+        "ROUGE-1 (0 to 1)",
+        title,
     )
 
 
-def plot_front(points: Mapping, groups: Mapping, front: Collection[str], xlabel: str, ylabel: str) -> Figure:
+def plot_front(
+    points: Mapping, groups: Mapping, front: Collection[str], xlabel: str, ylabel: str, title: str = ""
+) -> Figure:
     """Quality against a price on a logarithmic axis: a dot with its intervals and its number for each name, and beside
     it the list of names.
 
     Args:
         points: name -> (`Interval` of the price, above 0, `Interval` of the quality); numbered in this order, from 1.
         groups: name -> the group it belongs to: a form of the dots each, and a heading in the list.
-        front: names whose dots are filled and joined by a line, cheapest first.
+        front: names whose dots are filled and joined by a line, cheapest first; title: what to see.
     Raises:
         ValueError: no points.
     """
     if not points:
         raise ValueError("points: the mapping is empty; measure at least one variant")
     figure, (axes, side) = plt.subplots(
-        1, 2, figsize=(9, max(4.2, 0.19 * len(points) + 1.2)), layout="constrained", width_ratios=(2.6, 1)
+        1,
+        2,
+        figsize=(10, max(4.2, 0.21 * (len(points) + len(set(groups.values()))) + 0.8)),
+        layout="constrained",
+        width_ratios=(2.1, 1),
     )
     markers = dict(zip(dict.fromkeys(groups.values()), MARKERS * len(groups)))
     axes.plot(
@@ -88,6 +101,7 @@ def plot_front(points: Mapping, groups: Mapping, front: Collection[str], xlabel:
     axes.set_ylabel(ylabel)
     bare(axes)
     numbers = {name: str(number) for number, name in enumerate(points, 1)}
+    entitle(figure, title)
     _list_names(side, numbers, groups, markers, front)
     label_apart(figure, axes, {name: (x.estimate, y.estimate) for name, (x, y) in points.items()}, numbers)
     plt.close(figure)
@@ -111,10 +125,10 @@ def _list_names(axes, numbers, groups, markers, front):
     axes.set(xlim=(0, 1), ylim=(len(lines) - 0.5, -0.5))
     for row, (name, group) in enumerate(lines):
         if name is None:
-            axes.text(0, row, group, fontsize=8, va="center", style="italic")
+            axes.text(0, row, group, va="center", style="italic")
             continue
         colour = colour_of(name)
-        axes.text(0.06, row, numbers[name], fontsize=8, va="center", ha="right", color=ink(colour))
+        axes.text(0.06, row, numbers[name], va="center", ha="right", color=ink(colour))
         axes.plot(
             0.11,
             row,
@@ -128,7 +142,6 @@ def _list_names(axes, numbers, groups, markers, front):
             0.16,
             row,
             literally(name),
-            fontsize=8,
             va="center",
             color=ink(colour),
             weight="bold" if name in front else "normal",

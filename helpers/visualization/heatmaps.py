@@ -10,10 +10,11 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
 
-from helpers.visualization.palette import BLUE, SERIES, ink
-from helpers.visualization.plots import bare, finished, literally
+from helpers.visualization.labels import DARK, entitle, literally, name_curves
+from helpers.visualization.palette import BLUE, SERIES
+from helpers.visualization.plots import bare, finished
 
-SHOWN = 70  # tokens on a side: more names than that cannot be read
+SHOWN = 48  # tokens on a side: more names than that cannot be read
 
 
 def plot_attention(
@@ -33,21 +34,21 @@ def plot_attention(
     cut = len(rows) > SHOWN or len(columns) > SHOWN
     rows, columns, weights = rows[:SHOWN], columns[:SHOWN], np.asarray(weights)[:SHOWN, :SHOWN]
     figure, axes = plt.subplots(
-        figsize=(max(5.0, 0.15 * len(columns) + 1.6), max(2.6, 0.15 * len(rows) + 1.5)), layout="constrained"
+        figsize=(max(5.0, 0.19 * len(columns) + 1.8), max(2.6, 0.19 * len(rows) + 1.5)), layout="constrained"
     )
     image = axes.imshow(weights, cmap="Blues", vmin=0, vmax=1, aspect="auto")
-    axes.set_xticks(range(len(columns)), list(map(literally, columns)), rotation=90, fontsize=7)
-    axes.set_yticks(range(len(rows)), list(map(literally, rows)), fontsize=7)
+    axes.set_xticks(range(len(columns)), list(map(literally, columns)), rotation=90)
+    axes.set_yticks(range(len(rows)), list(map(literally, rows)))
     axes.tick_params(length=0)
     figure.colorbar(image, ax=axes, label="share of the attention", shrink=0.8, pad=0.01)
     return finished(figure, axes, whom, who, title + (f" (the first {SHOWN} tokens)" if cut else ""))
 
 
-def plot_sinusoids(vectors) -> Figure:
+def plot_sinusoids(vectors, title: str = "") -> Figure:
     """The vectors of positions as colours, and beside them how alike each is to the first position's.
 
     Args:
-        vectors: (S, d) as `helpers.transformer.positions.sinusoids` gives them.
+        vectors: (S, d) as `helpers.transformer.positions.sinusoids` gives them; title: what to see.
     """
     figure, (left, right) = plt.subplots(1, 2, figsize=(9.5, 3.2), layout="constrained", width_ratios=(3, 2))
     image = left.imshow(vectors.T, cmap="RdBu", vmin=-1, vmax=1, aspect="auto")
@@ -57,42 +58,43 @@ def plot_sinusoids(vectors) -> Figure:
     for start in (0, len(vectors) // 4):
         products = vectors[start : start + len(vectors) // 2] @ vectors[start]
         right.plot(range(len(products)), products, color=BLUE, linewidth=1 if start else 3, alpha=1 if start else 0.35)
-    return finished(figure, right, "distance in positions", "dot product")
+    return finished(figure, right, "distance (thick: from the first position)", "dot product", title)
 
 
-def plot_biases(distances: Sequence[int], panels: Mapping) -> Figure:
+def plot_biases(distances: Sequence[int], panels: Mapping, title: str = "") -> Figure:
     """What position biases add to the scores, over the distance from who looks to who is looked at: a panel a stack, a
     line a head.
 
     Args:
-        panels: name -> (H, D), as `helpers.transformer.positions.learned_biases` gives them.
+        panels: name -> (H, D), as `helpers.transformer.positions.learned_biases` gives them; title: what to see.
     """
     figure, all_axes = plt.subplots(
         1, len(panels), figsize=(4.9 * len(panels), 3.2), layout="constrained", squeeze=False
     )
     for axes, (name, biases) in zip(all_axes[0], panels.items()):
         for head, values in enumerate(biases):
-            colour = SERIES[head % len(SERIES)]
-            axes.plot(distances, values, color=colour, linewidth=1.2)
-            if len(biases) <= len(SERIES):
-                axes.annotate(
-                    f"head {head}", (0.02, 0.93 - 0.075 * head), xycoords="axes fraction", fontsize=8, color=ink(colour)
-                )
-        axes.axvline(0, color="#444444", linestyle="--", linewidth=0.8)
-        axes.set_title(name, loc="left")
+            axes.plot(distances, values, color=SERIES[head % len(SERIES)], linewidth=1.2)
+        axes.axvline(0, color=DARK, linestyle="--", linewidth=0.8)
+        axes.set_title(name, loc="left", fontsize=11)
         axes.set_xlabel("distance in tokens (negative: looks back)")
         axes.set_ylabel("added to the score")
-        axes.margins(y=0.15)
+        axes.margins(x=0.1, y=0.15)
         bare(axes)
+    entitle(figure, title)
+    for axes, biases in zip(all_axes[0], panels.values()):
+        if len(biases) <= len(SERIES):
+            last = {f"head {head}": np.flatnonzero(np.isfinite(values))[-1] for head, values in enumerate(biases)}
+            ends = {name: (distances[place], values[place]) for (name, place), values in zip(last.items(), biases)}
+            name_curves(figure, axes, ends, dict(zip(last, SERIES)))
     plt.close(figure)
     return figure
 
 
-def plot_masks(masks: Mapping) -> Figure:
+def plot_masks(masks: Mapping, title: str = "") -> Figure:
     """Who may see whom, a panel for each family: a filled square where the row's token sees the column's.
 
     Args:
-        masks: name -> (T, S) of booleans.
+        masks: name -> (T, S) of booleans; title: what to see.
     """
     widths = [np.shape(mask)[1] for mask in masks.values()]
     figure, all_axes = plt.subplots(
@@ -114,6 +116,7 @@ def plot_masks(masks: Mapping) -> Figure:
         axes.tick_params(which="both", length=0)
         axes.set_xlabel("place that is seen")
         axes.set_ylabel("place that sees")
-        axes.set_title(name, loc="left", fontsize=10)
+        axes.set_title(name, loc="left", fontsize=11)
+    entitle(figure, title)
     plt.close(figure)
     return figure

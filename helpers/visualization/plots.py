@@ -6,14 +6,10 @@ from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
-from matplotlib.transforms import Bbox
+from matplotlib.transforms import ScaledTranslation
 
+from helpers.visualization.labels import HALO, draw_levels, entitle, label_apart, literally
 from helpers.visualization.palette import BLUE, GREEN, PALE, PINK, RED, colour_of, ink
-
-
-def literally(name: str) -> str:
-    """The name as a label that shows its dollars, where matplotlib would read a formula between two of them."""
-    return name.replace("$", r"\$")
 
 
 def bare(axes):
@@ -24,20 +20,33 @@ def bare(axes):
 
 
 def finished(figure, axes, xlabel, ylabel="", title=""):
-    """A figure of one panel with its labels; closed, since a notebook would show an open one twice."""
+    """A figure of one panel with its labels and title; closed, since a notebook would show an open one twice."""
     axes.set_xlabel(xlabel)
     axes.set_ylabel(ylabel)
-    axes.set_title(title, loc="left")
+    entitle(figure, title)
     bare(axes)
     plt.close(figure)
     return figure
 
 
-def plot_intervals(intervals: Mapping, xlabel: str, title: str = "") -> Figure:
+def draw_seeds(axes, x, y, colour: str, offset: tuple[float, float] = (0, 0)):
+    """Small dots for single seeds, beside the interval of all; x, y: a number a dot; offset: points from there."""
+    if len(x):
+        moved = axes.transData + ScaledTranslation(offset[0] / 72, offset[1] / 72, axes.figure.dpi_scale_trans)
+        axes.plot(x, y, "o", color=colour, markersize=4, alpha=0.5, markeredgewidth=0, transform=moved)
+
+
+def with_seeds(label: str, seeds) -> str:
+    """An axis' label that also says what the small dots are, where there are some."""
+    return f"{label}\n(small dots: one seed each)" if seeds else label
+
+
+def plot_intervals(intervals: Mapping, xlabel: str, title: str = "", seeds: Mapping | None = None) -> Figure:
     """Means with their intervals, one row a name, from top to bottom in the given order.
 
     Args:
-        intervals: name -> `Interval`.
+        intervals: name -> `Interval`; title: what to see.
+        seeds: name -> means of its single seeds, drawn as small dots under the interval.
     Raises:
         ValueError: no intervals.
     """
@@ -55,12 +64,14 @@ def plot_intervals(intervals: Mapping, xlabel: str, title: str = "") -> Figure:
             va="center",
             color=ink(colour_of(name)),
         )
+        means = (seeds or {}).get(name, ())
+        draw_seeds(axes, means, [row] * len(means), colour_of(name), (0, -8))
     axes.set_yticks(range(len(intervals)), list(map(literally, intervals)))
-    axes.invert_yaxis()
+    axes.set_ylim(len(intervals) - 0.5, -0.5)
     axes.margins(x=0.12)
     if all(interval.low >= 0 for interval in intervals.values()):  # differences may lie below zero
         axes.set_xlim(left=0)
-    return finished(figure, axes, xlabel, title=title)
+    return finished(figure, axes, with_seeds(xlabel, seeds), title=title)
 
 
 def plot_next_token(rows: Sequence[Mapping], title: str = "") -> Figure:
@@ -83,7 +94,6 @@ def plot_next_token(rows: Sequence[Mapping], title: str = "") -> Figure:
             xytext=(6, 0),
             textcoords="offset points",
             va="center",
-            fontsize=9,
             color=BLUE if row["in_top_p"] else RED,
         )
     axes.set_yticks(list(places), [literally(row["token"].replace("▁", "␣").replace("\n", "⏎")) for row in rows])
@@ -97,12 +107,20 @@ def plot_next_token(rows: Sequence[Mapping], title: str = "") -> Figure:
     )
 
 
-def plot_against(x: Sequence[float], panels: Mapping, xlabel: str, greedy: Mapping | None = None) -> Figure:
+def plot_against(
+    x: Sequence[float],
+    panels: Mapping,
+    xlabel: str,
+    greedy: Mapping | None = None,
+    title: str = "",
+    seeds: Mapping | None = None,
+) -> Figure:
     """Several quantities against one parameter, one panel each, with their intervals as bands.
 
     Args:
         panels: name -> list of `Interval`, one for each x; or list of numbers, drawn without a band.
-        greedy: name -> number: a dashed line for comparison.
+        greedy: name -> number: a dashed line for comparison; title: what to see.
+        seeds: name -> for each x, the means of its single seeds, drawn as small dots.
     """
     figure, all_axes = plt.subplots(
         1, len(panels), figsize=(3.9 * len(panels), 3.1), layout="constrained", squeeze=False
@@ -114,61 +132,73 @@ def plot_against(x: Sequence[float], panels: Mapping, xlabel: str, greedy: Mappi
             axes.fill_between(
                 x, [value.low for value in series], [value.high for value in series], color=colour, alpha=0.2
             )
-        if name in (greedy or {}):
-            axes.axhline(greedy[name], color="#444444", linestyle="--", linewidth=1)
-            axes.annotate(
-                "greedy", (x[-1], greedy[name]), xytext=(0, 3), textcoords="offset points", ha="right", fontsize=9
-            )
-        axes.set_xlabel(xlabel)
+        for place, means in zip(x, (seeds or {}).get(name, ())):
+            draw_seeds(axes, [place] * len(means), means, colour, (-6, 0))
+        axes.set_xlabel(with_seeds(xlabel, name in (seeds or {})))
         axes.set_ylabel(name)
         bare(axes)
+    entitle(figure, title)
+    for axes, name in zip(all_axes[0], panels):
+        draw_levels(figure, axes, {"greedy": greedy[name]} if name in (greedy or {}) else None)
     plt.close(figure)
     return figure
 
 
-def plot_window(lengths: Sequence[int], window: int) -> Figure:
+def plot_window(lengths: Sequence[int], window: int, title: str = "") -> Figure:
     """Tokens of a prompt against the number of exemplars in it, with the window as a line.
 
     Args:
-        lengths: tokens with 0, 1, 2, … exemplars; window: tokens that fit.
+        lengths: tokens with 0, 1, 2, … exemplars; window: tokens that fit; title: what to see.
     """
     figure, axes = plt.subplots(figsize=(7.5, 2.8), layout="constrained")
     axes.bar(range(len(lengths)), lengths, color=[BLUE if length <= window else RED for length in lengths])
     axes.axhline(window, color="black", linestyle="--", linewidth=1)
-    axes.annotate(f"window: {window} tokens", (0, window), xytext=(-25, 4), textcoords="offset points")
+    axes.annotate(
+        f"window: {window} tokens", (0, window), xytext=(-25, 4), textcoords="offset points", path_effects=HALO
+    )
     axes.set_xticks(range(len(lengths)))
-    return finished(figure, axes, "exemplars in the prompt (red: does not fit)", "tokens")
+    return finished(figure, axes, "exemplars in the prompt (red: does not fit)", "tokens", title)
 
 
-def plot_samples(estimates: Sequence[float], truth, xlabel: str) -> Figure:
+def plot_samples(
+    estimates: Sequence[float], truth, xlabel: str, title: str = "", name: str = "all test dialogues"
+) -> Figure:
     """A histogram of what many small samples say, and the interval of the whole test set.
 
     Args:
-        estimates: one number a sample; truth: `Interval` of all rows.
+        estimates: one number a sample; truth: `Interval` of all rows, and its name; title: what to see.
     """
     figure, axes = plt.subplots(figsize=(7.5, 2.8), layout="constrained")
     axes.hist(estimates, bins=30, color=PALE)
     axes.axvspan(truth.low, truth.high, color=BLUE, alpha=0.35)
     axes.axvline(truth.estimate, color=BLUE)
-    axes.annotate(
-        "all test dialogues", (truth.high, axes.get_ylim()[1]), xytext=(4, -10), textcoords="offset points", color=BLUE
-    )
-    return finished(figure, axes, xlabel, "samples")
+    above = {"xycoords": ("data", "axes fraction"), "xytext": (0, 3), "textcoords": "offset points", "ha": "center"}
+    axes.annotate(name, (truth.estimate, 1), color=BLUE, **above)
+    return finished(figure, axes, xlabel, "samples", title)
 
 
-def plot_tradeoff(points: Mapping, xlabel: str, ylabel: str, lines: Mapping | None = None) -> Figure:
+def plot_tradeoff(
+    points: Mapping,
+    xlabel: str,
+    ylabel: str,
+    lines: Mapping | None = None,
+    title: str = "",
+    seeds: Mapping | None = None,
+) -> Figure:
     """Two qualities against each other: a dot with the intervals of both for each name.
 
     Args:
-        points: name -> (`Interval` along x, `Interval` along y).
+        points: name -> (`Interval` along x, `Interval` along y); title: what to see.
         lines: name -> names of points that belong together, joined in this order by a thin line.
+        seeds: name -> (means along x, means along y) of its single seeds, drawn as small dots.
     """
     figure, axes = plt.subplots(figsize=(7.5, 4.2), layout="constrained")
     for name, (x, y) in points.items():
         colour = colour_of(name)
         axes.plot([x.low, x.high], [y.estimate] * 2, color=colour, linewidth=1, alpha=0.5)
         axes.plot([x.estimate] * 2, [y.low, y.high], color=colour, linewidth=1, alpha=0.5)
-        axes.plot(x.estimate, y.estimate, "o", color=colour, markersize=6)
+        axes.plot(x.estimate, y.estimate, "o", color=colour, markersize=7)
+        draw_seeds(axes, *(seeds or {}).get(name, ((), ())), colour)
     for name, members in (lines or {}).items():
         axes.plot(
             [points[member][0].estimate for member in members],
@@ -177,59 +207,10 @@ def plot_tradeoff(points: Mapping, xlabel: str, ylabel: str, lines: Mapping | No
             linewidth=1,
             linestyle=":",
         )
-    axes.margins(x=0.16)
-    finished(figure, axes, xlabel, ylabel)
+    axes.margins(x=0.16, y=0.14)
+    finished(figure, axes, with_seeds(xlabel, seeds), ylabel, title)
     label_apart(figure, axes, {name: (x.estimate, y.estimate) for name, (x, y) in points.items()})
     return figure
-
-
-def label_apart(figure, axes, places: Mapping, labels: Mapping | None = None):
-    """Writes each name beside its dot, on the first side where it covers no dot, no other name and no axis.
-
-    Args:
-        places: name -> (x, y); labels: name -> what is written instead of it.
-    """
-    figure.draw_without_rendering()  # fixes where things are
-    dots = [Bbox.from_bounds(*(axes.transData.transform(place) - 4), 8, 8) for place in places.values()]
-    taken, sides = (
-        list(dots),
-        [
-            (side * 7, height, "left" if side > 0 else "right")
-            for height in (3, -9, 13, -19, 23, 33)
-            for side in (1, -1)
-        ][:-1],
-    )
-    for (name, place), dot in zip(places.items(), dots):
-        for dx, dy, align in sides:
-            note = axes.annotate(
-                (labels or {}).get(name, name),
-                place,
-                xytext=(dx, dy),
-                textcoords="offset points",
-                fontsize=8,
-                color=ink(colour_of(name)),
-                ha=align,
-            )
-            box = note.get_window_extent()
-            free = box.x0 > axes.bbox.x0 and not any(box.overlaps(other) for other in taken if other is not dot)
-            if free or (dx, dy, align) == sides[-1]:
-                break
-            note.remove()
-        taken.append(box)
-
-
-def draw_levels(axes, level):
-    """Dashed lines for comparison; level: name -> height, or None."""
-    for name, value in (level or {}).items():
-        axes.axhline(value, color="#444444", linestyle="--", linewidth=1)
-        axes.annotate(
-            name,
-            (0.01, value),
-            xycoords=("axes fraction", "data"),
-            xytext=(0, 3),
-            textcoords="offset points",
-            fontsize=9,
-        )
 
 
 def plot_grid(rows: Mapping, xlabel: str, title: str = "") -> Figure:
@@ -239,7 +220,7 @@ def plot_grid(rows: Mapping, xlabel: str, title: str = "") -> Figure:
         rows: name -> list of numbers from 0 on, one for each column.
     """
     width, most = max(map(len, rows.values())), max(max(values) for values in rows.values())
-    figure, axes = plt.subplots(figsize=(7.5, 0.34 * len(rows) + 1.0), layout="constrained")
+    figure, axes = plt.subplots(figsize=(max(7.5, 0.45 * width + 1.5), 0.34 * len(rows) + 1.0), layout="constrained")
     axes.imshow(
         [[*values, *[float("nan")] * (width - len(values))] for values in rows.values()],
         cmap="Blues",
@@ -254,7 +235,6 @@ def plot_grid(rows: Mapping, xlabel: str, title: str = "") -> Figure:
                 (column, row),
                 ha="center",
                 va="center",
-                fontsize=8,
                 color="white" if value > most / 2 else "black",
             )
     axes.set_yticks(range(len(rows)), list(map(literally, rows)))
@@ -262,28 +242,30 @@ def plot_grid(rows: Mapping, xlabel: str, title: str = "") -> Figure:
     return finished(figure, axes, xlabel, title=title)
 
 
-def plot_prices(prices: Mapping, xlabel: str, ylabel: str, level: Mapping | None = None) -> Figure:
+def plot_prices(
+    prices: Mapping,
+    xlabel: str,
+    ylabel: str,
+    level: Mapping | None = None,
+    title: str = "",
+    seeds: Mapping | None = None,
+) -> Figure:
     """What quality costs: one dot with its interval for each method, the price on a logarithmic axis.
 
     Args:
-        prices: name -> (price above 0, `Interval` of the quality).
+        prices: name -> (price above 0, `Interval` of the quality); title: what to see.
         level: name -> number: dashed lines for comparison, such as the model before training.
+        seeds: name -> means of its single seeds, drawn as small dots to the left of the interval.
     """
     figure, axes = plt.subplots(figsize=(7.5, 3.6), layout="constrained")
-    for name, (price, interval) in prices.items():
-        axes.plot(
-            [price, price], [interval.low, interval.high], color=colour_of(name), linewidth=3, solid_capstyle="round"
-        )
-        axes.plot(price, interval.estimate, "o", color=colour_of(name), markersize=8)
-        axes.annotate(
-            name,
-            (price, interval.estimate),
-            xytext=(9, 0),
-            textcoords="offset points",
-            va="center",
-            color=ink(colour_of(name)),
-        )
-    draw_levels(axes, level)
     axes.set_xscale("log")
+    for name, (price, interval) in prices.items():
+        colour, means = colour_of(name), (seeds or {}).get(name, ())
+        axes.plot([price] * 2, [interval.low, interval.high], color=colour, linewidth=3, solid_capstyle="round")
+        axes.plot(price, interval.estimate, "o", color=colour, markersize=8)
+        draw_seeds(axes, [price] * len(means), means, colour, (-8, 0))
     axes.margins(x=0.2)
-    return finished(figure, axes, xlabel, ylabel)
+    finished(figure, axes, with_seeds(xlabel, seeds), ylabel, title)
+    label_apart(figure, axes, {name: (price, interval.estimate) for name, (price, interval) in prices.items()})
+    draw_levels(figure, axes, level)
+    return figure

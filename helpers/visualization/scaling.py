@@ -14,21 +14,23 @@ from matplotlib.figure import Figure
 from helpers.display import table
 from helpers.training.memory import RECIPES, STRATEGIES, expected
 from helpers.training.scaling_laws import FLOPS, ScalingLaw, interval_of
-from helpers.visualization.curves import name_curves
+from helpers.visualization.labels import DARK, label_apart, name_curves
 from helpers.visualization.palette import BLUE, GREEN, ORANGE, PINK, SERIES, ink
-from helpers.visualization.plots import bare, finished
+from helpers.visualization.plots import finished
 from helpers.visualization.widgets import PICTURE, png, with_field
 
 PARTS = {"weights": BLUE, "gradients": ORANGE, "optimizer": GREEN, "activations": PINK}
 CARD = 80e9  # bytes of a large GPU, for a line in a figure
 
 
-def plot_bytes(rows: Mapping, unit: float = 1e6, name: str = "MB", level: float | None = None) -> Figure:
+def plot_bytes(
+    rows: Mapping, unit: float = 1e6, name: str = "MB", level: float | None = None, title: str = ""
+) -> Figure:
     """Bytes as bars, one a row, divided by what they are of.
 
     Args:
         rows: name -> mapping of a part in `PARTS` -> bytes; unit: bytes that the axis counts in, and its name.
-        level: bytes of a dashed line, such as a card's memory.
+        level: bytes of a dashed line, such as a card's memory; title: what to see.
     """
     figure, axes = plt.subplots(figsize=(7.5, 0.46 * len(rows) + 1.3), layout="constrained")
     for row, parts in enumerate(rows.values()):
@@ -42,30 +44,32 @@ def plot_bytes(rows: Mapping, unit: float = 1e6, name: str = "MB", level: float 
             xytext=(5, 0),
             textcoords="offset points",
             va="center",
-            fontsize=9,
         )
     shown = [part for part in PARTS if any(part in parts for parts in rows.values())]
     for place, part in enumerate(shown):
         axes.annotate(part, (0.16 * place, 1.02), xycoords="axes fraction", color=ink(PARTS[part]), va="bottom")
     if level is not None:
-        axes.axvline(level / unit, color="#444444", linestyle="--", linewidth=1)
+        axes.axvline(level / unit, color=DARK, linestyle="--", linewidth=1)
         axes.annotate(
             f"one card of {level / unit:,.0f} {name}",
             (level / unit, len(rows) - 0.45),
             xytext=(4, 0),
             textcoords="offset points",
-            fontsize=9,
         )
     axes.set_yticks(range(len(rows)), list(rows))
     axes.set_ylim(len(rows) - 0.4, -0.6)
     axes.set_xlim(0, 1.18 * max(sum(parts.values()) for parts in rows.values()) / unit)
-    return finished(figure, axes, f"{name} that each process holds")
+    return finished(figure, axes, f"{name} that each process holds", title=title)
 
 
 def sharing_figure(billions: float, processes: int, recipe: str) -> Figure:
     """What each of so many processes holds of a model in training, for each way of sharing; activations come on top."""
     return plot_bytes(
-        {way: expected(round(billions * 1e9), recipe, way, processes)._asdict() for way in STRATEGIES}, 1e9, "GB", CARD
+        {way: expected(round(billions * 1e9), recipe, way, processes)._asdict() for way in STRATEGIES},
+        1e9,
+        "GB",
+        CARD,
+        "What each process holds, for each way of sharing: shorter bars need less memory",
     )
 
 
@@ -78,11 +82,11 @@ def sharing_text(billions: float, processes: int, recipe: str) -> str:
     ).data
 
 
-def plot_runs(runs, law: ScalingLaw, unit: str = "KB") -> Figure:
+def plot_runs(runs, law: ScalingLaw, unit: str = "KB", title: str = "") -> Figure:
     """Measured losses against the size, one colour a budget, and the law's lines through them.
 
     Args:
-        runs: `parameters`, `budgets` in bytes and `losses`, (R,) each.
+        runs: `parameters`, `budgets` in bytes and `losses`, (R,) each; title: what to see.
     """
     figure, axes = plt.subplots(figsize=(7.5, 4.2), layout="constrained")
     budgets, ends, colours = sorted(set(runs.budgets)), {}, {}
@@ -94,18 +98,24 @@ def plot_runs(runs, law: ScalingLaw, unit: str = "KB") -> Figure:
         ends[label], colours[label] = (sizes[-1], float(law.loss(sizes[-1], budget))), colour
     axes.set_xscale("log")
     axes.margins(x=0.12)
-    finished(figure, axes, "parameters (dots: runs; lines: the fitted law)", "loss on held-out dialogues, nats a byte")
+    finished(
+        figure,
+        axes,
+        "parameters (dots: runs; lines: the fitted law)",
+        "loss on held-out dialogues, nats a byte",
+        title,
+    )
     name_curves(figure, axes, ends, colours)
     return figure
 
 
-def plot_budget(law: ScalingLaw, laws: Sequence[ScalingLaw], flops: float, ratio: float) -> Figure:
+def plot_budget(law: ScalingLaw, laws: Sequence[ScalingLaw], flops: float, ratio: float, title: str = "") -> Figure:
     """The loss that a budget of operations buys, against the size it is spent on; the best size with its interval, and
     that of Chinchilla's ratio.
 
     Args:
         flops: operations, 6·N·D; laws: resampled ones, for the band; ratio: 20 tokens a parameter, in the unit of the
-            law's data.
+            law's data; title: what to see.
     """
     figure, axes = plt.subplots(figsize=(7.5, 3.8), layout="constrained")
     best, given = float(law.best_size(flops)), (flops / FLOPS / ratio) ** 0.5
@@ -118,26 +128,16 @@ def plot_budget(law: ScalingLaw, laws: Sequence[ScalingLaw], flops: float, ratio
     height = float(law.loss(best, flops / FLOPS / best))
     axes.plot([span.low, span.high], [height] * 2, color=BLUE, linewidth=4, solid_capstyle="round", alpha=0.6)
     axes.plot(best, height, "o", color=BLUE)
-    axes.annotate(
-        "best size", (best, height), xytext=(0, -15), textcoords="offset points", ha="center", color=ink(BLUE)
-    )
     at = float(law.loss(given, flops / FLOPS / given))
     axes.plot(given, at, "o", color=ORANGE)
-    axes.annotate(
-        "20 tokens a parameter",
-        (given, at),
-        xytext=(0, 34),
-        textcoords="offset points",
-        ha="center",
-        color=ink(ORANGE),
-        arrowprops={"arrowstyle": "-", "color": ORANGE},
-    )
     axes.set_xscale("log")
     axes.set_ylim(min(low.min(), height) - 0.12 * float(np.ptp(high)), None)
-    bare(axes)
-    return finished(
-        figure, axes, f"parameters, with all of {flops:.2g} operations spent", "predicted loss, nats a byte"
+    finished(
+        figure, axes, f"parameters, with all of {flops:.2g} operations spent", "predicted loss, nats a byte", title
     )
+    names = {"best size": (best, height), "20 tokens a parameter": (given, at)}
+    label_apart(figure, axes, names, colours=dict(zip(names, (BLUE, ORANGE))))
+    return figure
 
 
 def budget_text(law: ScalingLaw, laws: Sequence[ScalingLaw], flops: float) -> str:
@@ -203,6 +203,8 @@ def budget_explorer(
     return _explorer(
         controls,
         {"power": "exponent"},
-        lambda power: plot_budget(law, laws, 10**power, ratio),
+        lambda power: plot_budget(
+            law, laws, 10**power, ratio, "Too small or too large: the best size has the lowest loss"
+        ),
         lambda power: budget_text(law, laws, 10**power),
     )

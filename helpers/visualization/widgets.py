@@ -59,12 +59,20 @@ class LivePicture:
 
 def live_losses(name: str) -> LivePicture:
     """The losses of a run while it goes on: the `listener` of `helpers.training.trainer.train`."""
-    return LivePicture(lambda losses, validation_losses: plot_losses({name: (losses, validation_losses)}))
+    return LivePicture(
+        lambda losses, validation_losses: plot_losses(
+            {name: (losses, validation_losses)}, "Loss while the model learns: lower is better"
+        )
+    )
 
 
-def live_metrics() -> LivePicture:
-    """All metrics of a PPO run while it goes on: the `listener` of `PPOTrainer.run`."""
-    return LivePicture(plot_metrics)
+def live_metrics(names: Sequence[str] = ()) -> LivePicture:
+    """Metrics of a PPO run while it goes on: the `listener` of `PPOTrainer.run`.
+
+    Args:
+        names: those to watch, as `plot_metrics` takes them; all of them unless given.
+    """
+    return LivePicture(lambda history: plot_metrics(history, names, "What changes from step to step"))
 
 
 def with_field(slider: widgets.Widget, name: str) -> widgets.Widget:

@@ -35,7 +35,7 @@ def test_intervals():
         {"zero-shot": interval(0.31), "costs $5": interval(0.6)}, "ROUGE-1 (0 to 1)", "Examples help"
     )
     assert describe(figure) == (
-        "Dot chart “Examples help”. Horizontal axis: ROUGE-1 (0 to 1), 0.26 to 0.65. "
+        "Examples help. Dot chart. Horizontal axis: ROUGE-1 (0 to 1), 0.26 to 0.65. "
         "Vertical axis, from the top: zero-shot 0.31, costs $5 0.60."
     )
 
@@ -43,7 +43,7 @@ def test_intervals():
 def test_curves_are_told_by_where_they_begin_and_end():
     figure = plot_losses({"full": ([[0, 4.5], [50, 1.1], [100, 0.5]], [[0, 4.0], [100, 0.9]])}, "training")
     assert describe(figure) == (
-        "Line chart “training”. Horizontal axis: step (thin: training, dots: validation), 0 to 100. "
+        "training. Line chart. Horizontal axis: step (thin: training, dots: validation), 0 to 100. "
         "Vertical axis: loss in nats a token, 0.5 to 4.5. Drawn: full from 4 to 0.9."
     )
 
@@ -78,7 +78,7 @@ def test_bars_and_histograms():
 def test_heat_maps_and_their_colours():
     figure = plot_attention(np.array([[0.25, 0.75], [0.5, 0.5]]), ["I", "am"], ["a", "b"], "layer 1, head 0")
     assert describe(figure) == (
-        "Heat map “layer 1, head 0”. Horizontal axis: the token looked at, from the left: a, b. "
+        "layer 1, head 0. Heat map. Horizontal axis: the token looked at, from the left: a, b. "
         "Vertical axis: the token that looks, from the top: I, am. Colour: share of the attention, 0.25 to 0.75."
     )
     figure = plot_masks({"encoder-only": np.ones((4, 4)), "decoder-only": np.tril(np.ones((4, 4)))})

@@ -3,6 +3,7 @@ from itertools import combinations
 import matplotlib.pyplot as plt
 import pytest
 from matplotlib.colors import to_hex
+from matplotlib.text import Text
 
 from helpers.evaluation.statistics import Interval
 from helpers.visualization.curves import plot_lines, plot_losses, plot_metrics, plot_series
@@ -103,7 +104,8 @@ def test_prompts_beyond_the_window_have_another_colour():
 
 
 def test_samples_are_all_counted():
-    axes = plot_samples([0.1, 0.2, 0.2, 0.4], Interval(0.25, 0.2, 0.3), "ROUGE-1").axes[0]
+    axes = plot_samples([0.1, 0.2, 0.2, 0.4], Interval(0.25, 0.2, 0.3), "ROUGE-1", name="all 200").axes[0]
+    assert labels(axes) == ["all 200"]
     bars = [bar for bar in axes.patches if bar.get_height() and to_hex(bar.get_facecolor()) == PALE]
     assert (
         sum(bar.get_height() for bar in bars) == 4 and axes.get_xlabel() == "ROUGE-1" and axes.get_ylabel() == "samples"
@@ -124,7 +126,7 @@ NAMES = ("full", "lora", "prompt")
 )
 def test_names_of_curves_that_end_alike_stand_above_each_other(figure):
     figure.draw_without_rendering()
-    boxes = [note.get_window_extent() for note in figure.axes[0].texts]
+    boxes = [Text.get_window_extent(note) for note in figure.axes[0].texts]  # without the lines that lead to them
     assert len(boxes) == 3 and not any(one.overlaps(other) for one, other in combinations(boxes, 2))
 
 
@@ -212,18 +214,21 @@ def test_names_of_dots_cross_neither_each_other_nor_the_axis():
     }
     figure = plot_tradeoff(close, "file, MB", "ROUGE-1")
     figure.draw_without_rendering()
-    axes, boxes = figure.axes[0], [note.get_window_extent() for note in figure.axes[0].texts]
+    axes, boxes = figure.axes[0], [Text.get_window_extent(note) for note in figure.axes[0].texts]
     assert all(box.x0 > axes.bbox.x0 for box in boxes) and not any(
         one.overlaps(other) for one, other in combinations(boxes, 2)
     )
 
 
-def test_every_metric_has_a_panel_of_its_own_over_steps():
+def test_metrics_have_a_panel_each_over_steps_all_of_them_or_those_chosen():
     figure = plot_metrics(
         [{"score": 0.0, "kl": 0.1, "update_kl": 0.2}, {"score": 1.0, "kl": 0.3, "update_kl": 0.1}], columns=2
     )
     shown = [axes for axes in figure.axes if axes.get_visible()]
     assert [axes.get_title(loc="left") for axes in shown] == ["score", "kl", "update kl"]
     assert list(shown[1].lines[0].get_xdata()) == [1, 2] and list(shown[1].lines[0].get_ydata()) == [0.1, 0.3]
+    chosen = plot_metrics([{"score": 0.0, "kl": 0.1}, {"score": 1.0, "kl": 0.3}], ["kl"], columns=1)
+    assert [axes.get_title(loc="left") for axes in chosen.axes] == ["kl"]
+    assert list(chosen.axes[0].lines[0].get_ydata()) == [0.1, 0.3]
     with pytest.raises(ValueError, match="history: is empty"):
         plot_metrics([])

@@ -79,7 +79,7 @@ def test_next_token_figure_at_both_ends_of_every_slider(tiny_model, tiny_tokeniz
     ):
         figure = next_token_figure(logits, tiny_tokenizer, temperature, top_k, top_p, count=5)
         assert len(figure.axes[0].patches) == 10
-        left = int(figure.axes[0].get_title(loc="left").split()[0])
+        left = int(figure.get_suptitle().split()[0])
         assert 1 <= left <= (top_k or len(logits))
 
 
@@ -212,10 +212,13 @@ def test_live_losses_are_one_picture_that_changes(monkeypatch):
 def test_live_metrics_take_the_history_of_ppo(monkeypatch):
     shown = []
     monkeypatch.setattr(helpers.visualization.widgets, "display", shown.append)
-    live = live_metrics()
+    live = live_metrics(["score"])
     for steps in (1, 2):
         live([{"score": 0.1 * step, "kl": step} for step in range(steps)])
     assert len(shown) == 1 and bytes(shown[0].value).startswith(PNG)
+    assert [axes.get_title(loc="left") for axes in live.draw([{"score": 1.0, "kl": 0.0}]).axes if axes.lines] == [
+        "score"
+    ]
 
 
 def test_every_slider_has_a_field_with_a_name_and_its_value(tiny_model, tiny_tokenizer, settings, examples, dialogues):
