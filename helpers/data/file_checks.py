@@ -14,16 +14,28 @@ from typing import NamedTuple
 
 from rouge_score.tokenize import tokenize
 
-from helpers.data.dialogues import Layout, check_rows
+from helpers.data.dialogues import Layout, check_rows, with_dialogue
 from helpers.data.findings import Finding, finding_of, problem_of, visible
-from helpers.data.records import SUFFIXES, DataError, Problem, Row, parse_rows, read_rows, require_columns
+from helpers.data.records import (
+    PARQUET,
+    SUFFIXES,
+    TABLES,
+    DataError,
+    Problem,
+    Row,
+    parse_rows,
+    read_rows,
+    require_columns,
+)
 from helpers.data.splits import dialogue_key
 
 DELIMITERS = {"\t": "tabs", ";": "semicolons", ",": "commas", "|": "vertical bars"}
 USUAL_NAMES = {
-    "dialogue": ("dialog", "conversation", "transcript", "text", "chat", "messages"),
+    "dialogue": ("dialog", "conversation", "transcript", "text", "chat"),
     "summary": ("summaries", "abstract", "reference", "target", "highlights"),
 }
+TURNS = {"speaker", "role", "turn", "turn_id", "utterance", "utterance_id"}  # columns of files with one row a turn
+JOIN = "join the turns of each dialogue into one text, a turn on each line, in a column 'dialogue'"
 # Repetitions have an upper bound everywhere, so that no text can make the search take long.
 SPEAKER = re.compile(r"^[ \t]{0,20}([^:\n]{1,40}):[ \t]{0,20}\S", re.MULTILINE)
 PLACEHOLDER = re.compile(
@@ -90,7 +102,7 @@ def _read(path):
         text = None
     except DataError as error:
         findings, text = [finding_of(problem_of(error, path))], None
-        if path.suffix.lower() not in SUFFIXES or not path.is_file():
+        if path.suffix.lower() not in set(SUFFIXES) - {PARQUET} or not path.is_file():
             return [], [], findings
         text, others = _guessed(path.read_bytes())
         findings = [
@@ -130,7 +142,7 @@ def _guessed(content):
             others.append(
                 (number, line[max(0, error.start - 20) : error.start + 20].decode("cp1252", errors="replace"))
             )
-    return (content.decode("cp1252", errors="replace") if others else content.decode("utf-8-sig")), others
+    return (content.decode("cp1252", errors="replace") if others else content.decode("utf-8")), others
 
 
 def _lines(path):
@@ -141,7 +153,7 @@ def _meant_delimiter(rows, path):
     """The delimiter that the header's names are separated by, if the loader takes another one and so finds no
     dialogue.
     """
-    if not rows or path.suffix.lower() == ".jsonl" or any(name.casefold() == "dialogue" for name in rows[0].values):
+    if not rows or path.suffix.lower() not in TABLES or any(name.casefold() == "dialogue" for name in rows[0].values):
         return None
     header = "\0".join(rows[0].values)
     return next(
@@ -157,19 +169,21 @@ def _meant_delimiter(rows, path):
 
 def _named(rows, path):
     """(rows with the names that the loader wants, findings about names that are missing or spelled otherwise)."""
-    findings, renamed = [], {}
+    findings, renamed, rows = [], {}, with_dialogue(rows)
     names = list(dict.fromkeys(name for row in rows for name in row.values))
     for column in ("dialogue", *Layout.of(rows).summaries):
         try:
             require_columns(rows, str(path), [column])
         except DataError as error:
             near = next((name for name in names if name.strip().casefold() == column), None)
+            single_turns = column == "dialogue" and not near and {name.strip().casefold() for name in names} & TURNS
             likely = (
                 near
                 or next((name for name in names if name.strip().casefold() in USUAL_NAMES.get(column, ())), None)
                 or next(iter(difflib.get_close_matches(column, names, 1)), None)
             )
             remedy = f"rename the column {visible(likely)!r} to {column!r}" if likely else f"add a column {column!r}"
+            remedy = JOIN if single_turns else remedy
             findings.append(finding_of(problem_of(error, path), remedy=remedy))
             renamed |= {near: column} if near else {}
     return [
