@@ -12,8 +12,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from rouge_score.tokenize import tokenize
-
 from helpers.data.dialogues import Layout, check_rows, with_dialogue
 from helpers.data.findings import Finding, finding_of, problem_of, visible
 from helpers.data.records import (
@@ -28,6 +26,7 @@ from helpers.data.records import (
     require_columns,
 )
 from helpers.data.splits import dialogue_key
+from helpers.data.words import list_words
 
 DELIMITERS = {"\t": "tabs", ";": "semicolons", ",": "commas", "|": "vertical bars"}
 USUAL_NAMES = {
@@ -272,7 +271,7 @@ def speakers(dialogue: str) -> list[str]:
 
 
 def _dialogue_warnings(text):
-    turns, spoken = [line for line in text.split("\n") if line.strip()], len(tokenize(text, None))
+    turns, spoken = [line for line in text.split("\n") if line.strip()], len(list_words(text))
     if len(turns) < LEAST_TURNS or spoken < LEAST_WORDS:
         yield Warned("dialogue", f"is very short: {len(turns)} turns, {spoken} words", "is it whole?")
     named = sum(bool(SPEAKER.match(line)) for line in turns)
@@ -287,12 +286,12 @@ def _dialogue_warnings(text):
 
 
 def _summary_warnings(column, text, dialogue):
-    said = tokenize(text, None)
+    said = list_words(text)
     if PLACEHOLDER.fullmatch(text.strip(string.punctuation + string.whitespace + "…–—")):
         yield Warned(column, "holds the place of a summary", "write it, or delete the row")
     elif len(said) < LEAST_SUMMARY_WORDS:
         yield Warned(column, f"is very short: {len(said)} words", "is it whole?")
     elif dialogue_key(text) in dialogue_key(dialogue):
         yield Warned(column, "is copied from the dialogue word by word", "write a summary: a model would learn to copy")
-    elif len(said) > len(tokenize(dialogue, None)):
+    elif len(said) > len(list_words(dialogue)):
         yield Warned(column, "is longer than its dialogue", "are the columns exchanged?")

@@ -443,3 +443,15 @@ def test_both_verdicts_are_met(tmp_path, monkeypatch):
     assert not inspect(write_jsonl(tmp_path / "good.jsonl", rows)).errors
     for fault in ({"dialogue": ""}, {"id": "d0"}, {"summary": 7}):
         assert inspect(write_jsonl(tmp_path / "bad.jsonl", [*rows, good(99) | fault])).errors
+
+
+def test_words_of_any_script_are_counted(tmp_path):
+    rows = [
+        {
+            "dialogue": f"דנה: האם החבילה {number} הגיעה היום לחנות?\nיואב: היא הגיעה בבוקר והקופסה רטובה לגמרי.",
+            "summary": f"יואב אומר שהחבילה {number} הגיעה רטובה ויחזיר אותה.",
+        }
+        for number in range(12)
+    ]
+    report = inspect(write_jsonl(tmp_path / "mine.jsonl", rows))
+    assert [finding.what for finding in report.findings] == ["speakers have other names than #Person1# and #Person2#"]
