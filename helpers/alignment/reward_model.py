@@ -17,6 +17,7 @@ from datasets import Dataset
 from torch.nn.functional import logsigmoid
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, PrinterCallback, TrainerCallback
 
+from helpers.hardware import hub_is_reachable
 from helpers.progress import one_bar, progress
 from helpers.run_records import fingerprint
 
@@ -113,7 +114,8 @@ def load_reward(settings, raw: bool = True) -> ClassifierReward:
     """The profile's classifier as reward. Raises RewardError where the folder or the hub has none."""
     where = settings.reward_model
     try:
-        options = {"revision": settings.reward_revision, "trust_remote_code": False}
+        away = not Path(where).is_dir() and not hub_is_reachable()  # else it asks for half a minute
+        options = {"revision": settings.reward_revision, "trust_remote_code": False, "local_files_only": away}
         tokenizer = AutoTokenizer.from_pretrained(where, **options)
         with one_bar() if Path(where).is_dir() else nullcontext():  # a download keeps its bar
             model = AutoModelForSequenceClassification.from_pretrained(where, use_safetensors=True, **options)

@@ -7,9 +7,11 @@ from __future__ import annotations
 import json
 import os
 import re
+from contextlib import nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
+import httpx
 import pyarrow as pa
 from datasets import Dataset, DatasetDict, load_dataset
 
@@ -17,6 +19,7 @@ from helpers.data.dialogues import check_rows, merge_annotators, text_fault
 from helpers.data.prompts import build_task
 from helpers.data.records import SUFFIXES, DataError, Problem, Row, read_rows, require_columns, settle
 from helpers.data.splits import split_by_hash
+from helpers.hardware import hub_advice, hub_is_reachable, without_hub
 from helpers.settings import Settings
 
 SPLITS = ("train", "validation", "test")
@@ -171,11 +174,13 @@ def load_world(settings: Settings) -> World:
 
 def _from_hub(settings):
     try:
-        loaded = load_dataset(settings.data, revision=settings.data_revision)
-    except (OSError, ValueError) as error:  # no network, no such data set or revision, an unreadable file
+        with nullcontext() if hub_is_reachable() else without_hub():  # else it asks for half a minute
+            loaded = load_dataset(settings.data, revision=settings.data_revision)
+    except (OSError, ValueError, httpx.InvalidURL) as error:  # no network, no such data set, an unreadable file
+        advice = hub_advice()
         raise DataError(
             "the model hub cannot be reached, or has no such data set; use the profile pocket, or set "
-            "LAB_DATA to a file or folder of dialogues\n"
+            f"LAB_DATA to a file or folder of dialogues{f' ({advice})' if advice else ''}\n"
             f"{settings.data}: {(str(error) or repr(error)).splitlines()[0]}"
         ) from error
     missing = [split for split in SPLITS if split not in loaded]
