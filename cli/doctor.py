@@ -185,7 +185,12 @@ def hardware_rows() -> Iterator[Row]:
         yield Row("model hub", "not looked at: HF_HUB_OFFLINE is set")
     else:
         reachable = hardware.hub_is_reachable()
-        yield Row("model hub", "reachable" if reachable else "not reachable (of the profiles, only pocket works)")
+        way = f" through the proxy in {hardware.proxy_variable()}" if hardware.proxy_variable() else ""
+        yield Row(
+            "model hub",
+            f"reachable{way}" if reachable else f"not reachable{way} (of the profiles, only pocket works)",
+            hardware.proxy_fault(),
+        )
 
 
 def measured_rate() -> float:
