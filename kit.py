@@ -22,6 +22,7 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -315,6 +316,8 @@ def perform(options):
 
             if not is_hub_id(os.environ[name]):
                 os.environ[name] = os.path.abspath(os.path.expanduser(os.environ[name]))
+    if os.environ.get("LAB_RUNS"):
+        os.environ["LAB_RUNS"] = os.path.abspath(os.path.expanduser(os.environ["LAB_RUNS"]))
     if options.command == "run":
         from cli.run import run_labs
 
@@ -363,9 +366,17 @@ def perform(options):
     return int(any(statuses))
 
 
+def give_home():
+    """A user without a home folder, as in some containers, gets a temporary one: programs keep settings in it."""
+    if os.name != "nt" and not os.path.isdir(os.path.expanduser("~")):
+        os.environ["HOME"] = tempfile.gettempdir()
+        print(f"kit.py: this user has no home folder; {os.environ['HOME']} is used as HOME", file=sys.stderr)
+
+
 def main(arguments):
     """Exit status: 0, 1 for something that failed, 2 for a wrong command or set-up, 130 for Ctrl-C."""
     options, environment = parse(arguments), Environment()
+    give_home()
     try:
         if options.command == "doctor":
             if environment.version() and not environment.is_current():

@@ -15,9 +15,11 @@ import torch
 from filelock import FileLock, Timeout
 
 KIT = Path(__file__).resolve().parent.parent
-# What labs train and keep: in the kit's folder wherever a notebook was started; where the kit is an installed package,
-# beside the notebook.
-RUNS = (KIT / "labs" if (KIT / "kit.py").is_file() else Path.cwd()) / "runs"
+# What labs train and keep: where LAB_RUNS says; else in the kit's folder wherever a notebook was started; where the kit
+# is an installed package, beside the notebook.
+RUNS = Path(
+    os.environ.get("LAB_RUNS") or (KIT / "labs" if (KIT / "kit.py").is_file() else Path.cwd()) / "runs"
+).absolute()
 KEPT = RUNS / "kept"  # what is finished, lab 2's fine-tuned model among it; "again" beside it is what `retrain` trains
 RECORD, SEAL, CLAIM = "record.json", "seal.json", "claim.lock"
 
@@ -97,11 +99,18 @@ def claimed(folder: Path) -> Iterator[None]:
     """Inside, no other process works on the run in this folder: it waits until this one has ended, or has died.
 
     The system ends the claim of a process that has died, so that none is left behind.
+
+    Raises:
+        PermissionError: the folder cannot be written; the message says how to choose another one.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / CLAIM)
     try:
+        folder.mkdir(parents=True, exist_ok=True)
         held = lock.acquire(timeout=0)
+    except PermissionError as error:
+        raise PermissionError(
+            f"{folder}: cannot be written ({error.strerror}); set LAB_RUNS to a folder in which trainings can be kept"
+        ) from error
     except Timeout:
         print(f"{folder.name}: another process is at this run; waiting until it has ended", file=sys.stderr)
         held = lock.acquire(poll_interval=0.5)

@@ -247,6 +247,15 @@ def _check_local(name, value):
         return
     path = Path(value)
     remedy = f"correct {name}, or leave it out to use the profile's own"
+    try:
+        path.stat()
+        readable = os.access(path, os.R_OK)
+    except (FileNotFoundError, NotADirectoryError):
+        readable = True  # it is not there, as is said below
+    except OSError:
+        readable = False
+    if not readable:
+        raise SettingsError(f"{name}: {value!r} cannot be read; give yourself the right to read it, or copy it")
     if not path.exists():
         hub = "" if path.suffix.lower() in ENDINGS else "; a name on the hub has the form owner/name"
         raise SettingsError(f"{name}: {value!r} does not exist; {remedy}{hub}")

@@ -183,7 +183,9 @@ def test_the_stamp_covers_every_list_and_the_version(environment, name):
     assert environment.fingerprint("3.12") != before
 
 
-def test_two_set_ups_at_once_make_one(kit, environment, tmp_path, capsys):
+def test_two_set_ups_at_once_make_one(kit, environment, tmp_path, monkeypatch):
+    said, told = [], threading.Event()
+    monkeypatch.setattr("builtins.print", lambda text, **_: (said.append(text), told.set()))
     code = f"""
 import sys
 sys.path.insert(0, {str(ROOT)!r})
@@ -196,14 +198,13 @@ with kit.Environment({str(tmp_path)!r})._alone():
     assert other.stdout.readline().strip() == b"claimed"
     waiting = threading.Thread(target=environment.prepare)
     waiting.start()
-    waiting.join(0.5)
-    assert waiting.is_alive() and environment.commands == []
+    assert told.wait(60) and waiting.is_alive() and environment.commands == []
     environment.folder.mkdir()
     environment.stamp.write_text(environment.fingerprint("3.12"), encoding="utf-8")  # what the other has done
     other.communicate(b"end\n")
-    waiting.join(10)
+    waiting.join(60)
     assert not waiting.is_alive() and environment.commands == [] and environment.state() == "ready"
-    assert capsys.readouterr().out.count("another process is setting .venv up") == 1
+    assert said == ["kit.py: another process is setting .venv up; waiting until it has ended"]
 
 
 def test_a_set_up_that_was_killed_keeps_nobody_out(environment, tmp_path):
@@ -255,6 +256,16 @@ def test_the_kits_own_helpers_go_first(kit, monkeypatch, tmp_path):
     assert kit.os.environ["PYTHONPATH"].split(kit.os.pathsep) == [str(ROOT), str(tmp_path)]
     assert kit.os.environ["LAB_MODEL"] == "google/flan-t5-small", "a name on the hub is no path"
     assert kit.os.environ["LAB_DATA"] == str(tmp_path.resolve() / "mine" / "rows.csv")
+
+
+def test_a_user_without_a_home_folder_gets_one(kit, monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(kit.os, "name", "posix")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    kit.give_home()
+    assert kit.os.environ["HOME"] == str(tmp_path) and capsys.readouterr().err == ""
+    monkeypatch.setenv("HOME", str(tmp_path / "nowhere"))
+    kit.give_home()
+    assert kit.os.environ["HOME"] == kit.tempfile.gettempdir() and "has no home folder" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("where", [{}, {"PYTHONSAFEPATH": "1"}])

@@ -11,7 +11,6 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
-import httpx
 import pyarrow as pa
 from datasets import Dataset, DatasetDict, load_dataset
 
@@ -176,7 +175,7 @@ def _from_hub(settings):
     try:
         with nullcontext() if hub_is_reachable() else without_hub():  # else it asks for half a minute
             loaded = load_dataset(settings.data, revision=settings.data_revision)
-    except (OSError, ValueError, httpx.InvalidURL) as error:  # no network, no such data set, an unreadable file
+    except (OSError, ValueError) as error:  # no network, no such data set, an unreadable file
         advice = hub_advice()
         raise DataError(
             "the model hub cannot be reached, or has no such data set; use the profile pocket, or set "
@@ -202,9 +201,9 @@ def split_files(place: Path) -> dict[str | None, Path]:
     Raises:
         DataError: nothing is there, two files of one split, or a folder without one of train, validation and test.
     """
-    if place.is_file():
+    if os.path.isfile(place):  # of a folder that may not be looked into, Path.is_file raises PermissionError
         return {WHOLE: place}
-    if not place.is_dir():
+    if not os.path.isdir(place):
         raise DataError(f"{place}: does not exist; LAB_DATA is a file or a folder of dialogues")
     paths, others = _listed(place)
     if len(paths) == 1 and not others:
