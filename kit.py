@@ -403,13 +403,14 @@ def main(arguments):
 def print_anywhere():
     """A character that the output cannot show becomes a question mark: Windows gives files and pipes old code pages."""
     for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="replace")
+        if hasattr(stream, "reconfigure"):  # Python 3.6 has none, and is about to be told that it is too old
+            stream.reconfigure(errors="replace")
 
 
 if __name__ == "__main__":
+    print_anywhere()
     if sys.version_info < ABLE:
         sys.exit(f"kit.py: {unsupported()}")
     if str(ROOT) not in sys.path:  # PYTHONSAFEPATH=1 leaves it out
         sys.path.insert(0, str(ROOT))
-    print_anywhere()
     sys.exit(main(sys.argv[1:]))

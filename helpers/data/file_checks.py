@@ -103,7 +103,10 @@ def _read(path):
         findings, text = [finding_of(problem_of(error, path))], None
         if path.suffix.lower() not in set(SUFFIXES) - {PARQUET} or not path.is_file():
             return [], [], findings
-        text, others = _guessed(path.read_bytes())
+        try:
+            text, others = _guessed(path.read_bytes())
+        except OSError:  # it may not be read, as the finding says
+            return [], [], findings
         findings = [
             finding_of(Problem(str(path), line, "", "is not UTF-8"), value=value) for line, value in others
         ] or findings

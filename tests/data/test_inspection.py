@@ -2,6 +2,7 @@
 loads has none.
 """
 
+import copy
 import csv
 import json
 import random
@@ -276,7 +277,9 @@ def test_what_the_labs_would_leave_out_is_known_before(tmp_path, tiny_tokenizer)
     rows[4]["summary"] = "#Person2# has put it by the door, and this goes on. " + "The parcel waits there. " * 12
     rows[4]["dialogue"] = TALK.format(4) + "\n#Person1#: The door is open." * 8
     path = write_jsonl(tmp_path / "mine.jsonl", rows)
-    report = inspect(path, tiny_tokenizer, max_prompt_tokens=300, max_new_tokens=60)
+    tokenizer = copy.deepcopy(tiny_tokenizer)
+    tokenizer.model_max_length = 300
+    report = inspect(path, tokenizer, max_prompt_tokens=300, max_new_tokens=60)
     assert [(found.line, found.column) for found in report.warnings if "tokens" in found.what] == [
         (3, "dialogue"),
         (5, "summary"),

@@ -241,3 +241,18 @@ def test_a_folder_may_mix_endings_and_hold_notes(tmp_path):
 def test_two_rows_at_least_are_tested_on(tmp_path, count, test):
     path = write(tmp_path / "a.csv", table(rows=[row(number) for number in range(count)]))
     assert load(path)["test"].num_rows == test
+
+
+@pytest.mark.parametrize("name, call", [("a.csv", "read_bytes"), ("folder", "iterdir")])
+def test_what_may_not_be_read_is_named(tmp_path, monkeypatch, name, call):
+    write(tmp_path / "a.csv", table())
+    (tmp_path / "folder").mkdir()
+
+    def refuse(*arguments):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(f"pathlib.Path.{call}", refuse)
+    with pytest.raises(DataError, match=f"{name}: cannot be read .Permission denied."):
+        load(tmp_path / name)
+    (error,) = inspect_dialogues(tmp_path / name, load_settings("pocket"), show_progress=False).errors
+    assert "cannot be read (Permission denied)" in error.what and "right to read" in error.remedy
