@@ -1,6 +1,5 @@
 """The sweep of PPO: on a tiny model from end to end, and what is kept of the real one."""
 
-import json
 from importlib.metadata import version
 from pathlib import Path
 
@@ -32,8 +31,6 @@ def bench(tiny_model, tiny_tokenizer, tmp_path_factory):
         ]
         for split, repeats in (("train", 45), ("validation", 1), ("test", 1))
     }
-    world = json.dumps({"words": [], "values": [], "wording": {}})  # rude rows are marked in the kit's own data alone
-    (folder / "world.json").write_text(world, encoding="utf-8")
     return Bench(tiny_settings(folder, tiny_model, tiny_tokenizer, splits, train_steps=1, ppo_steps=2), folder / "work")
 
 
