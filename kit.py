@@ -14,19 +14,22 @@ Every command but `doctor` first brings `.venv` up to date (nothing happens, and
 is) and then goes on inside it.
 """
 
-from __future__ import annotations
-
 import argparse
+import errno
 import hashlib
 import os
 import re
 import shutil
 import subprocess
 import sys
+import tempfile
+import time
+from contextlib import contextmanager
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent
 OLDEST, NEWEST = (3, 11), (3, 13)
+ABLE = (3, 8)  # looks for one of these on the path; older ones read this file, and say that they are too old
 INSTALLING = "installing"
 LISTS = ("requirements.txt", "constraints.txt", "pyproject.toml", "setup.py")
 # No other computer gets in, and none is asked for news. Root, as in containers, must be allowed expressly.
@@ -86,7 +89,13 @@ class Environment:
         Raises:
             KitError: no suitable Python, or an installation that failed.
         """
-        state = self.state()
+        if self.state() == "ready":
+            return
+        with self._alone():
+            self._prepare()
+
+    def _prepare(self):
+        state = self.state()  # again: another process may have done it in the meantime
         if state == "ready":
             return
         if state in ("missing", "interrupted"):
@@ -97,6 +106,24 @@ class Environment:
         self._pip("-r", "requirements.txt", "-c", "constraints.txt")
         self._pip("--no-deps", "--no-build-isolation", "-e", ".")
         self.stamp.write_text(self.fingerprint(self.version()), encoding="utf-8")
+
+    @contextmanager
+    def _alone(self):
+        """Inside, no other process sets this folder up. The system ends the claim of a process that has died."""
+        try:
+            lock = (self.root / ".venv.lock").open("a+", encoding="utf-8")
+        except OSError as error:
+            raise KitError(
+                f"{self.root}: cannot be written ({error.strerror}); copy the kit to a folder of yours"
+            ) from None
+        with lock:
+            told = False
+            while not _claimed(lock):
+                if not told:
+                    print("kit.py: another process is setting .venv up; waiting until it has ended", flush=True)
+                told = True
+                time.sleep(1)
+            yield
 
     def _create(self):
         """A fresh folder; the stamp says "installing" from the first moment, so that Ctrl-C is noticed later."""
@@ -112,11 +139,32 @@ class Environment:
 
     def _pip(self, *arguments):
         command = [str(self.python), "-m", "pip", "install", "--disable-pip-version-check", *arguments]
-        if subprocess.run(command, cwd=self.root, check=False).returncode:
+        # A place that the user has set for other installations is none for this one.
+        elsewhere = {name for name in os.environ if name.upper() in ("PIP_TARGET", "PIP_PREFIX", "PIP_ROOT")}
+        given = {name: value for name, value in os.environ.items() if name not in elsewhere} | {"PIP_USER": "0"}
+        if subprocess.run(command, cwd=self.root, env=given, check=False).returncode:
             raise KitError(
                 "the installation failed (see above); it needs a network once, and about 3 GB of disk, "
                 "10 GB where torch brings CUDA; run the same command again"
             )
+
+
+def _claimed(lock):
+    """Whether an open file is locked by this process from now on, until it is closed."""
+    try:
+        if os.name == "nt":
+            import msvcrt
+
+            lock.seek(0)
+            msvcrt.locking(lock.fileno(), msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in (errno.EACCES, errno.EAGAIN, errno.EDEADLK):
+            return False  # another process has it
+    return True  # also on a disk that knows no locks
 
 
 def find_python():
@@ -131,7 +179,12 @@ def find_python():
         found = shutil.which(f"python3.{minor}")  # it may be a version manager's stand-in that does not start
         if found and not subprocess.run([found, "-c", "import venv"], capture_output=True, check=False).returncode:
             return found
-    raise KitError(f"Python {sys.version.split()[0]} is not supported; start kit.py with 3.11, 3.12 or 3.13")
+    raise KitError(unsupported())
+
+
+def unsupported():
+    """What a Python is told that the kit cannot run on."""
+    return f"Python {sys.version.split()[0]} is not supported; start kit.py with 3.11, 3.12 or 3.13"
 
 
 def find_labs(root=ROOT):
@@ -231,10 +284,11 @@ def choose_benchmarks(names, root=ROOT):
         KitError: a name that no file has.
     """
     files = {path.stem: path for path in sorted((root / "benchmarks").glob("[!_]*.py"))}
-    for name in names:
-        if name.removesuffix(".py") not in files:
+    chosen = {name: re.sub(r"\.py$", "", name) for name in names}
+    for name, short in chosen.items():
+        if short not in files:
             raise KitError(f"benchmark: {name!r} is not one of {', '.join(files) or '(none there)'}")
-    return [files[name.removesuffix(".py")] for name in names] or list(files.values())
+    return [files[short] for short in chosen.values()] or list(files.values())
 
 
 def restart(environment, arguments):
@@ -254,9 +308,16 @@ def restart(environment, arguments):
 def perform(options):
     """The command itself, on the environment's Python, where packages may be imported. Returns the exit status."""
     os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"  # a kernel of the same name elsewhere must not win
+    places = [str(ROOT), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
+    os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(places))  # another package `helpers` must not win either
     for name in ("LAB_MODEL", "LAB_DATA"):
         if os.environ.get(name):  # given from the user's folder; the labs run in another one
-            os.environ[name] = os.path.abspath(os.path.expanduser(os.environ[name]))
+            from helpers.settings import is_hub_id
+
+            if not is_hub_id(os.environ[name]):
+                os.environ[name] = os.path.abspath(os.path.expanduser(os.environ[name]))
+    if os.environ.get("LAB_RUNS"):
+        os.environ["LAB_RUNS"] = os.path.abspath(os.path.expanduser(os.environ["LAB_RUNS"]))
     if options.command == "run":
         from cli.run import run_labs
 
@@ -305,9 +366,17 @@ def perform(options):
     return int(any(statuses))
 
 
+def give_home():
+    """A user without a home folder, as in some containers, gets a temporary one: programs keep settings in it."""
+    if os.name != "nt" and not os.path.isdir(os.path.expanduser("~")):
+        os.environ["HOME"] = tempfile.gettempdir()
+        print(f"kit.py: this user has no home folder; {os.environ['HOME']} is used as HOME", file=sys.stderr)
+
+
 def main(arguments):
     """Exit status: 0, 1 for something that failed, 2 for a wrong command or set-up, 130 for Ctrl-C."""
     options, environment = parse(arguments), Environment()
+    give_home()
     try:
         if options.command == "doctor":
             if environment.version() and not environment.is_current():
@@ -334,9 +403,14 @@ def main(arguments):
 def print_anywhere():
     """A character that the output cannot show becomes a question mark: Windows gives files and pipes old code pages."""
     for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="replace")
+        if hasattr(stream, "reconfigure"):  # Python 3.6 has none, and is about to be told that it is too old
+            stream.reconfigure(errors="replace")
 
 
 if __name__ == "__main__":
     print_anywhere()
+    if sys.version_info < ABLE:
+        sys.exit(f"kit.py: {unsupported()}")
+    if str(ROOT) not in sys.path:  # PYTHONSAFEPATH=1 leaves it out
+        sys.path.insert(0, str(ROOT))
     sys.exit(main(sys.argv[1:]))

@@ -88,7 +88,8 @@ def measure(name, tokenizer, model, prompts, arguments):
         for way in ways if turn % 2 == 0 else ways[::-1]:
             spent, completions[way] = seconds(way, models[way], tokenizer, prompts, arguments.new_tokens)
             times[way].append(spent)
-        assert completions[one_at_a_time] == completions[batched], f"{name}: the two ways differ in their outputs"
+        if completions[one_at_a_time] != completions[batched]:
+            raise AssertionError(f"{name}: the two ways differ in their outputs")
     ids = generate_ids(model, tokenizer, prompts, max_new_tokens=arguments.new_tokens, show_progress=False)
     new_tokens = sum(min(len(row) + 1, arguments.new_tokens) for row in ids)  # the end token costs a step too
     prompt_tokens = sum(len(row) for row in tokenizer(prompts)["input_ids"])

@@ -164,6 +164,33 @@ def room_rows(size: float | None, free: float, ready: bool) -> Iterator[Row]:
     yield Row("free disk", f"{free / GB:.1f} GB", f"free {needed / GB:.1f} GB on this disk" if free < needed else "")
 
 
+def place_rows(root: Path) -> Iterator[Row]:
+    """Folders that must be writable, and other packages that are called like the kit's."""
+    home = Path(os.path.expanduser("~"))
+    writable = home.is_absolute() and os.access(home, os.W_OK)
+    yield Row("home folder", str(home), "" if writable else "set HOME to a folder that you can write")
+    runs = Path(os.environ.get("LAB_RUNS") or root / "labs" / "runs").absolute()
+    there = next(place for place in (runs, *runs.parents) if os.path.exists(place))
+    remedy = "" if os.access(there, os.W_OK) else "it cannot be written: set LAB_RUNS to a folder of yours"
+    yield Row("kept trainings", str(runs), remedy)
+    taken = [path for folder in ("labs", "labs/extras") for path in like_the_kits(root / folder)]
+    places = [Path(place) for place in os.environ.get("PYTHONPATH", "").split(os.pathsep) if place]
+    others = [path for place in places if place.resolve() != root.resolve() for path in like_the_kits(place)]
+    if taken:
+        yield Row("packages", f"labs would take {taken[0]} for the kit's", f"rename {taken[0].name}, or move it away")
+    elif others:
+        yield Row("packages", f"the kit's own; with kit.py they go before {others[0]}, which PYTHONPATH names")
+
+
+def like_the_kits(folder: Path) -> list[Path]:
+    """Modules and packages in a folder that are called like one of the kit's."""
+    found = []
+    for name in ("helpers", "sweeps", "pocket"):
+        found += [folder / name] if os.path.isfile(folder / name / "__init__.py") else []
+        found += [folder / f"{name}.py"] if os.path.isfile(folder / f"{name}.py") else []
+    return found
+
+
 def hardware_rows() -> Iterator[Row]:
     """GPU, number format and hub, as the settings see them."""
     try:
@@ -185,7 +212,12 @@ def hardware_rows() -> Iterator[Row]:
         yield Row("model hub", "not looked at: HF_HUB_OFFLINE is set")
     else:
         reachable = hardware.hub_is_reachable()
-        yield Row("model hub", "reachable" if reachable else "not reachable (of the profiles, only pocket works)")
+        way = f" through the proxy in {hardware.proxy_variable()}" if hardware.proxy_variable() else ""
+        yield Row(
+            "model hub",
+            f"reachable{way}" if reachable else f"not reachable{way} (of the profiles, only pocket works)",
+            hardware.proxy_fault(),
+        )
 
 
 def measured_rate() -> float:
@@ -281,6 +313,7 @@ def report(root: Path, state: str) -> int:
     """Prints the table; `state` is that of kit.py's environment. Returns 1 if anything is wrong, else 0."""
     rows = [python_row(sys.version_info[:2]), Row("set-up", *STATES[state])]
     rows += room_rows(memory(), shutil.disk_usage(root).free, state == "ready")
+    rows += place_rows(root)
     if state in ("ready", "outdated"):
         installed = {normal(found.metadata["Name"]): found.version for found in metadata.distributions()}
         rows += package_rows(listed(root / "requirements.txt"), listed(root / "constraints.txt"), installed)

@@ -6,15 +6,25 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import http.client
+import os
 import platform
 import sys
 import threading
+import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from urllib.parse import urlsplit
 
 import psutil
 import torch
 from huggingface_hub import constants as hub
+
+PROXIES = ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")  # in the order in which they count
+REMEMBERED = 60.0  # seconds: as long a hub that did not answer is not asked again, since each question is a wait
+_silent_since: dict[str, float] = {}
 
 
 def available_devices() -> tuple[str, ...]:
@@ -32,15 +42,61 @@ def machine(device: str) -> str:
 
 def hub_is_reachable(timeout: float = 3.0) -> bool:
     """Whether the model hub answers within `timeout` seconds; never asks if HF_HUB_OFFLINE is set."""
-    if hub.HF_HUB_OFFLINE:
+    if hub.HF_HUB_OFFLINE or time.monotonic() - _silent_since.get(hub.ENDPOINT, -REMEMBERED) < REMEMBERED:
         return False
+    answers: list[bool] = []
+    # A name that nobody resolves, or several addresses, take longer than the timeout of a connection.
+    asking = threading.Thread(target=lambda: answers.append(_answers(timeout)), daemon=True)
+    asking.start()
+    asking.join(timeout)
+    if not any(answers):
+        _silent_since[hub.ENDPOINT] = time.monotonic()
+    return any(answers)
+
+
+def _answers(timeout):
     try:
         urllib.request.urlopen(urllib.request.Request(hub.ENDPOINT, method="HEAD"), timeout=timeout).close()
-    except urllib.error.HTTPError:
-        return True  # an answer, even if an unfriendly one
-    except (OSError, ValueError):
+    except urllib.error.HTTPError as answer:
+        return answer.code != 407  # an answer, even if an unfriendly one; but for a proxy that wants a password
+    except (OSError, ValueError, http.client.HTTPException):  # the last: a proxy whose address or answer is none
         return False
     return True
+
+
+def proxy_variable() -> str:
+    """The environment variable that names the proxy on the way to the hub; "" if there is none."""
+    return next((name for name in PROXIES if os.environ.get(name)), "")
+
+
+def proxy_fault() -> str:
+    """What is wrong with the address of the proxy; "" if nothing is."""
+    name = proxy_variable()
+    address = os.environ.get(name, "")
+    try:
+        parts = urlsplit(address if "://" in address else f"http://{address}")
+        whole = not name or (bool(parts.hostname) and (parts.port is None or parts.port > 0))
+    except ValueError:  # a port that is no number
+        whole = False
+    return "" if whole else f"{name}: is no address like http://proxy.example.org:8080; correct or unset it"
+
+
+def hub_advice() -> str:
+    """What to look at where the hub does not answer, beside the network."""
+    return proxy_fault() or (f"is the proxy in {proxy_variable()} right?" if proxy_variable() else "")
+
+
+@contextmanager
+def without_hub() -> Iterator[None]:
+    """Inside, libraries take what was fetched earlier, and do not ask the hub again and again."""
+    from datasets import config as data_sets  # here, because it takes a second
+
+    kept = hub.HF_HUB_OFFLINE, data_sets.HF_HUB_OFFLINE
+    hub.HF_HUB_OFFLINE = data_sets.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        hub.HF_HUB_OFFLINE, data_sets.HF_HUB_OFFLINE = kept
 
 
 def choose_dtype(device: str) -> tuple[str, str]:

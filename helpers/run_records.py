@@ -5,17 +5,23 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
+from filelock import FileLock, Timeout
 
 KIT = Path(__file__).resolve().parent.parent
-# What labs train and keep: in the kit's folder wherever a notebook was started; where the kit is an installed package,
-# beside the notebook.
-RUNS = (KIT / "labs" if (KIT / "kit.py").is_file() else Path.cwd()) / "runs"
+# What labs train and keep: where LAB_RUNS says; else in the kit's folder wherever a notebook was started; where the kit
+# is an installed package, beside the notebook.
+RUNS = Path(
+    os.environ.get("LAB_RUNS") or (KIT / "labs" if (KIT / "kit.py").is_file() else Path.cwd()) / "runs"
+).absolute()
 KEPT = RUNS / "kept"  # what is finished, lab 2's fine-tuned model among it; "again" beside it is what `retrain` trains
-RECORD, SEAL = "record.json", "seal.json"
+RECORD, SEAL, CLAIM = "record.json", "seal.json", "claim.lock"
 
 
 @dataclass(frozen=True)
@@ -86,6 +92,30 @@ def write_json(path: Path, value):
     partial = path.with_suffix(f".{os.getpid()}.partial")
     partial.write_text(json.dumps(value, indent=1), encoding="utf-8", newline="\n")
     partial.replace(path)
+
+
+@contextmanager
+def claimed(folder: Path) -> Iterator[None]:
+    """Inside, no other process works on the run in this folder: it waits until this one has ended, or has died.
+
+    The system ends the claim of a process that has died, so that none is left behind.
+
+    Raises:
+        PermissionError: the folder cannot be written; the message says how to choose another one.
+    """
+    lock = FileLock(folder / CLAIM)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        held = lock.acquire(timeout=0)
+    except PermissionError as error:
+        raise PermissionError(
+            f"{folder}: cannot be written ({error.strerror}); set LAB_RUNS to a folder in which trainings can be kept"
+        ) from error
+    except Timeout:
+        print(f"{folder.name}: another process is at this run; waiting until it has ended", file=sys.stderr)
+        held = lock.acquire(poll_interval=0.5)
+    with held:
+        yield
 
 
 def fingerprint(model) -> str:

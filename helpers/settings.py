@@ -91,6 +91,7 @@ FULL, QUICK = SIZES = ("full", "quick")
 # anything.
 QUICK_COUNTS = {"train_steps": 4, "ppo_steps": 2, "batch_size": 4, "test_rows": 8, "draws": 1}
 QUICK_SHARE = 25  # of a lab's own counts of rows and steps, one in so many is left
+ENDINGS = (".csv", ".tsv", ".json", ".jsonl", ".ndjson", ".parquet", ".gz", ".zip", ".xlsx", ".txt")  # of files
 DTYPES = ("float32", "bfloat16")
 COUNTS = (
     "batch_size",
@@ -231,13 +232,33 @@ def _local_or_hub(value):
     return str(path.resolve()) if is_path or (not re.fullmatch(r"[\w.-]+(/[\w.-]+)?", text) and text) else text
 
 
+def is_hub_id(value: str) -> bool:
+    """Whether LAB_MODEL or LAB_DATA is meant as a name on the hub: owner/name, and no folder `owner` is here."""
+    path = Path(value)
+    return (
+        bool(re.fullmatch(r"[\w-][\w.-]*/[\w-][\w.-]*", value))
+        and not path.parent.is_dir()
+        and path.suffix.lower() not in ENDINGS
+    )
+
+
 def _check_local(name, value):
     if not os.path.isabs(value):
         return
     path = Path(value)
     remedy = f"correct {name}, or leave it out to use the profile's own"
+    try:
+        path.stat()
+        readable = os.access(path, os.R_OK)
+    except (FileNotFoundError, NotADirectoryError):
+        readable = True  # it is not there, as is said below
+    except OSError:
+        readable = False
+    if not readable:
+        raise SettingsError(f"{name}: {value!r} cannot be read; give yourself the right to read it, or copy it")
     if not path.exists():
-        raise SettingsError(f"{name}: {value!r} does not exist; {remedy}")
+        hub = "" if path.suffix.lower() in ENDINGS else "; a name on the hub has the form owner/name"
+        raise SettingsError(f"{name}: {value!r} does not exist; {remedy}{hub}")
     if name in ("LAB_MODEL", "model") and (path / "adapter_config.json").is_file():
         raise SettingsError(
             f"{name}: {value!r} is an adapter, not a whole model; merge it into its base model with "
@@ -256,7 +277,8 @@ def _replacements(overrides):
         if field in overrides:
             name, value = field, _local_or_hub(overrides[field])
         elif os.environ.get(variable):
-            name, value = variable, str(Path(os.environ[variable]).expanduser().resolve())
+            name, value = variable, os.environ[variable]
+            value = value if is_hub_id(value) else str(Path(value).expanduser().resolve())
         else:
             continue
         if isinstance(value, str):

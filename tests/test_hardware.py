@@ -1,7 +1,10 @@
-"""What a process holds, as the system sees it."""
+"""What a process holds, as the system sees it; whether the hub answers, and how long that takes to find out."""
 
 import logging
 import platform
+import socket
+import threading
+from contextlib import suppress
 
 import pytest
 import torch
@@ -11,6 +14,76 @@ from helpers import hardware
 needs_glibc = pytest.mark.skipif(
     platform.libc_ver()[0] != "glibc", reason="only glibc hands freed memory back when it is asked to"
 )
+
+
+@pytest.fixture
+def asked(monkeypatch):
+    """Opens a port that answers as it is told, as the hub's proxy; gives how to start it, and the connections made."""
+    made, opened = [], []
+    for name in hardware.PROXIES:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(hardware.hub, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(hardware, "_silent_since", {})
+
+    def start(answer):
+        server = socket.create_server(("127.0.0.1", 0))
+        opened.append(server)
+
+        def serve():
+            with suppress(OSError):
+                while True:
+                    connection, _ = server.accept()
+                    made.append(connection)
+                    if answer:
+                        connection.sendall(answer)
+                        connection.close()
+
+        threading.Thread(target=serve, daemon=True).start()
+        monkeypatch.setattr(hardware.hub, "ENDPOINT", f"http://127.0.0.1:{server.getsockname()[1]}")
+        return made
+
+    yield start
+    for each in (*opened, *made):
+        each.close()
+
+
+@pytest.mark.parametrize(
+    "answer, reachable", [(b"HTTP/1.1 404 Not Found\r\n\r\n", True), (b"220 no web here\r\n", False)]
+)
+def test_the_hub_is_reachable_where_something_speaks_http(asked, answer, reachable):
+    asked(answer)
+    assert hardware.hub_is_reachable() is reachable
+
+
+def test_a_hub_that_says_nothing_is_asked_once(asked):
+    made = asked(b"")
+    assert not hardware.hub_is_reachable(timeout=0.3) and not hardware.hub_is_reachable()
+    assert len(made) <= 1, "no second question; on a busy machine the first may not have arrived"
+
+
+def test_no_more_is_waited_than_was_asked_for(asked, monkeypatch):
+    asked(b"")
+    ended = threading.Event()
+    monkeypatch.setattr(hardware, "_answers", lambda timeout: ended.wait(600))
+    assert not hardware.hub_is_reachable(timeout=0.1), "a name that nobody resolves has no timeout of its own"
+    ended.set()
+
+
+def test_a_proxy_with_a_wrong_port_is_no_traceback(asked, monkeypatch):
+    monkeypatch.setattr(hardware.hub, "ENDPOINT", "https://huggingface.co")
+    monkeypatch.setenv("https_proxy", "http://proxy.corp:port")
+    assert not hardware.hub_is_reachable() and hardware.hub_advice().startswith("https_proxy: is no address like")
+    monkeypatch.setenv("https_proxy", "http://proxy.corp:8080")
+    assert hardware.hub_advice() == "is the proxy in https_proxy right?"
+
+
+def test_without_the_hub_libraries_are_offline():
+    from datasets import config
+
+    before = hardware.hub.HF_HUB_OFFLINE, config.HF_HUB_OFFLINE
+    with hardware.without_hub():
+        assert hardware.hub.HF_HUB_OFFLINE and config.HF_HUB_OFFLINE
+    assert before == (hardware.hub.HF_HUB_OFFLINE, config.HF_HUB_OFFLINE)
 
 
 @needs_glibc

@@ -3,7 +3,10 @@
 import ast
 import importlib.util
 import json
+import os
+import subprocess
 import sys
+import threading
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -143,10 +146,11 @@ def environment(kit, tmp_path, monkeypatch):
     for name in kit.LISTS:
         (tmp_path / name).write_text(name, encoding="utf-8")
     fake = kit.Environment(tmp_path)
-    fake.commands, fake.status = [], 0
+    fake.commands, fake.given, fake.status = [], [], 0
 
     def run(command, **options):
         fake.commands.append(" ".join(command))
+        fake.given.append(options.get("env"))
         if isinstance(fake.status, type):
             raise fake.status
         return SimpleNamespace(returncode=fake.status)
@@ -177,6 +181,108 @@ def test_the_stamp_covers_every_list_and_the_version(environment, name):
     assert before != environment.fingerprint("3.13")
     (environment.root / name).write_text("changed", encoding="utf-8")
     assert environment.fingerprint("3.12") != before
+
+
+def test_two_set_ups_at_once_make_one(kit, environment, tmp_path, monkeypatch):
+    said, told = [], threading.Event()
+    monkeypatch.setattr("builtins.print", lambda text, **_: (said.append(text), told.set()))
+    code = f"""
+import sys
+sys.path.insert(0, {str(ROOT)!r})
+import kit
+with kit.Environment({str(tmp_path)!r})._alone():
+    print("claimed", flush=True)
+    sys.stdin.readline()
+"""
+    other = subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    assert other.stdout.readline().strip() == b"claimed"
+    waiting = threading.Thread(target=environment.prepare)
+    waiting.start()
+    assert told.wait(60) and waiting.is_alive() and environment.commands == []
+    environment.folder.mkdir()
+    environment.stamp.write_text(environment.fingerprint("3.12"), encoding="utf-8")  # what the other has done
+    other.communicate(b"end\n")
+    waiting.join(60)
+    assert not waiting.is_alive() and environment.commands == [] and environment.state() == "ready"
+    assert said == ["kit.py: another process is setting .venv up; waiting until it has ended"]
+
+
+def test_a_set_up_that_was_killed_keeps_nobody_out(environment, tmp_path):
+    code = f"""
+import os, sys
+sys.path.insert(0, {str(ROOT)!r})
+import kit
+with kit.Environment({str(tmp_path)!r})._alone():
+    os._exit(9)
+"""
+    assert subprocess.Popen([sys.executable, "-c", code]).wait() == 9
+    environment.prepare()
+    assert environment.state() == "ready"
+
+
+def test_pip_installs_into_the_environment_wherever_the_user_installs_otherwise(kit, environment, monkeypatch):
+    for name in ("PIP_USER", "PIP_TARGET", "PIP_PREFIX"):
+        monkeypatch.setenv(name, "1")
+    environment.prepare()
+    given = environment.given[-1]
+    assert given["PIP_USER"] == "0" and not {"PIP_TARGET", "PIP_PREFIX"} & set(given) and "PATH" in given
+
+
+def test_a_read_only_folder_is_named(kit, environment, monkeypatch):
+    def refuse(*arguments, **options):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(kit.Path, "open", refuse)
+    with pytest.raises(kit.KitError, match="cannot be written .Permission denied.; copy the kit"):
+        environment.prepare()
+
+
+def test_an_old_python_can_read_kit_py_and_is_told_what_to_take():
+    source = (ROOT / "kit.py").read_text(encoding="utf-8")
+    tree = ast.parse(source, feature_version=(3, 6))
+    assert not [node for node in tree.body if isinstance(node, ast.ImportFrom) and node.module == "__future__"]
+    assert "removesuffix" not in source and "removeprefix" not in source, "Python 3.8 has neither"
+    assert "if sys.version_info < ABLE" in source.partition('if __name__ == "__main__":')[2]
+
+
+def test_the_kits_own_helpers_go_first(kit, monkeypatch, tmp_path):
+    monkeypatch.setattr(kit.subprocess, "run", lambda *_, **__: SimpleNamespace(returncode=0))
+    monkeypatch.setenv("JUPYTER_PREFER_ENV_PATH", "1")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("LAB_MODEL", "google/flan-t5-small")
+    monkeypatch.setenv("LAB_DATA", "mine/rows.csv")
+    monkeypatch.chdir(tmp_path)
+    assert kit.perform(SimpleNamespace(command="bench", files=[tmp_path / "x.py"])) == 0
+    assert kit.os.environ["PYTHONPATH"].split(kit.os.pathsep) == [str(ROOT), str(tmp_path)]
+    assert kit.os.environ["LAB_MODEL"] == "google/flan-t5-small", "a name on the hub is no path"
+    assert kit.os.environ["LAB_DATA"] == str(tmp_path.resolve() / "mine" / "rows.csv")
+
+
+def test_a_user_without_a_home_folder_gets_one(kit, monkeypatch, tmp_path, capsys):
+    monkeypatch.setattr(kit.os, "name", "posix")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    kit.give_home()
+    assert kit.os.environ["HOME"] == str(tmp_path) and capsys.readouterr().err == ""
+    monkeypatch.setenv("HOME", str(tmp_path / "nowhere"))
+    kit.give_home()
+    assert kit.os.environ["HOME"] == kit.tempfile.gettempdir() and "has no home folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("where", [{}, {"PYTHONSAFEPATH": "1"}])
+def test_the_doctor_starts_before_any_set_up(where, tmp_path):
+    for name in ("kit.py", *(path.relative_to(ROOT).as_posix() for path in (ROOT / "cli").glob("*.py"))):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes((ROOT / name).read_bytes())
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"} | where
+    ended = subprocess.run(
+        [sys.executable, str(tmp_path / "kit.py"), "doctor"],
+        cwd=tmp_path.parent,
+        env=environment,
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+    )
+    assert ended.returncode == 1 and "WRONG  set-up" in ended.stdout, ended.stderr
 
 
 def test_an_interrupted_installation_is_noticed_and_made_anew(environment):

@@ -74,6 +74,7 @@ def test_hub_that_does_not_answer_is_unreachable(monkeypatch):
         raise OSError("no route")
 
     monkeypatch.setattr(hardware.hub, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(hardware, "_silent_since", {})
     monkeypatch.setattr(hardware.urllib.request, "urlopen", refuse)
     assert not hardware.hub_is_reachable()
 
@@ -102,6 +103,28 @@ def test_own_model_and_data(monkeypatch, model_folder, field, variable):
     assert getattr(load_settings("base", **{field: model_folder}), field) == str(model_folder)
     with pytest.raises(SettingsError, match=f"{variable}: '.*nowhere' does not exist; correct {variable}"):
         load_settings("base")
+
+
+def test_a_name_on_the_hub_is_taken_from_the_environment_too(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("LAB_MODEL", "google/flan-t5-small")
+    assert load_settings("pocket").model == "google/flan-t5-small"
+    (tmp_path / "google").mkdir()
+    with pytest.raises(SettingsError, match="flan-t5-small' does not exist; .* has the form owner/name"):
+        load_settings("pocket")  # a folder of this name is here: a path was meant
+    monkeypatch.delenv("LAB_MODEL")
+    monkeypatch.setenv("LAB_DATA", "mine/rows.csv")
+    with pytest.raises(SettingsError, match="rows.csv' does not exist"):
+        load_settings("pocket")
+
+
+def test_what_may_not_be_read_is_named(monkeypatch, model_folder):
+    def refuse(*arguments, **options):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(module.Path, "stat", refuse)
+    with pytest.raises(SettingsError, match="data: .* cannot be read; give yourself the right to read it"):
+        load_settings("pocket", data=str(model_folder))
 
 
 def test_own_model_keeps_its_own_revision_only(model_folder):

@@ -1,8 +1,10 @@
 """The structure of the code: imports between folders run one way, no circle of files, and folders stay small."""
 
 import ast
+import re
 from pathlib import Path
 
+import nbformat
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -106,6 +108,21 @@ def test_every_folder_and_module_says_its_job_in_its_first_line():
     for module, path in MODULES.items():
         said = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8")))
         assert said and len(said.splitlines()[0]) > 15, module
+
+
+def test_no_check_is_left_out_by_pythonoptimize():
+    """PYTHONOPTIMIZE=1 leaves out every `assert`, of cells too: checks raise instead."""
+    sources = {path: path.read_text(encoding="utf-8") for path in (ROOT / "kit.py", *FILES)}
+    for path in sorted((ROOT / "labs").rglob("*.ipynb")):
+        cells = nbformat.read(path, as_version=4).cells if "runs" not in path.parts else []
+        sources |= {(path, number): cell.source for number, cell in enumerate(cells) if cell.cell_type == "code"}
+    assert [
+        place
+        for place, source in sources.items()
+        if "assert" in source
+        for node in ast.walk(ast.parse(re.sub(r"^[%!].*$", "pass", source, flags=re.MULTILINE)))
+        if isinstance(node, ast.Assert)
+    ] == []
 
 
 def test_tests_mirror_the_folders():

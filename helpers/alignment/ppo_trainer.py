@@ -13,6 +13,7 @@ import math
 import random
 import shutil
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
@@ -35,7 +36,7 @@ from helpers.alignment.ppo import (
     whiten,
 )
 from helpers.progress import Sparing, progress
-from helpers.run_records import fingerprint, latest_checkpoint, notes, seal
+from helpers.run_records import claimed, fingerprint, latest_checkpoint, notes, seal
 
 KEPT = 2  # checkpoints: the newest, and the one before in case the newest was not written to its end
 MAY_BE_NONE = ("anneal_steps", "kl_target", "max_update_kl", "max_kl", "cliprange_value", "max_grad_norm")
@@ -292,7 +293,8 @@ class PPOTrainer:
 
     Args:
         policy: changed in place; reward: texts -> one number each, the higher the better.
-        prompts: drawn from without repetition until all were used, then anew.
+        prompts: drawn from without repetition until all were used, then anew: where there are fewer than a batch has
+            completions, some prompts get several of them.
         folder: checkpoints of everything that the next step depends on, in a folder of this very run (its policy,
             prompts, settings and seed; the reward counts by its `name`); None keeps none.
     """
@@ -307,8 +309,8 @@ class PPOTrainer:
         seed: int,
         folder=None,
     ):
-        if len(prompts) < config.batch_size:
-            raise PPOError(f"prompts: there are {len(prompts)}, fewer than the batch_size, {config.batch_size}")
+        if not len(prompts):
+            raise PPOError("prompts: there are none; PPO needs at least one to draw completions for")
         self.policy, self.tokenizer, self.reward, self.prompts, self.config = (
             policy,
             tokenizer,
@@ -398,7 +400,8 @@ class PPOTrainer:
                 last checkpoint.
         """
         stopped, told = "", Sparing(listener)
-        with progress(total=steps, desc="ppo", unit="step", disable=not show_progress) as bar:
+        alone = nullcontext() if self.folder is None else claimed(self.folder)
+        with alone, progress(total=steps, desc="ppo", unit="step", disable=not show_progress) as bar:
             for sentence in resume(self):
                 logger.warning(sentence)
                 bar.write(sentence)

@@ -17,6 +17,7 @@ from datasets import Dataset
 from torch.nn.functional import logsigmoid
 from transformers import AutoModelForSequenceClassification, AutoTokenizer, PrinterCallback, TrainerCallback
 
+from helpers.hardware import hub_advice, hub_is_reachable
 from helpers.progress import one_bar, progress
 from helpers.run_records import fingerprint
 
@@ -112,8 +113,9 @@ class ClassifierReward:
 def load_reward(settings, raw: bool = True) -> ClassifierReward:
     """The profile's classifier as reward. Raises RewardError where the folder or the hub has none."""
     where = settings.reward_model
+    away = not Path(where).is_dir() and not hub_is_reachable()  # else it asks for half a minute
     try:
-        options = {"revision": settings.reward_revision, "trust_remote_code": False}
+        options = {"revision": settings.reward_revision, "trust_remote_code": False, "local_files_only": away}
         tokenizer = AutoTokenizer.from_pretrained(where, **options)
         with one_bar() if Path(where).is_dir() else nullcontext():  # a download keeps its bar
             model = AutoModelForSequenceClassification.from_pretrained(where, use_safetensors=True, **options)
@@ -121,7 +123,7 @@ def load_reward(settings, raw: bool = True) -> ClassifierReward:
         raise RewardError(
             f"reward_model: {where!r} cannot be loaded as a sequence classifier ({error}); the hub needs a "
             "network, a folder "
-            "needs config.json and model.safetensors"
+            f"needs config.json and model.safetensors{f'; {hub_advice()}' if away and hub_advice() else ''}"
         ) from error
     return ClassifierReward(model.to(settings.device), tokenizer, raw=raw)
 

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import ast
+import io
+import json
 import re
+import tokenize
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,6 +15,13 @@ from typing import NamedTuple
 from helpers.data.records import Problem, Row, require_columns
 
 OWN_COLUMNS = ("id", "dialogue", "summary", "topic", "summaries")
+MESSAGES = ("messages", "conversations")  # a chat: a list of objects, as programs around chat models write it
+ROLES, TEXTS = ("role", "from", "speaker", "name"), ("content", "value", "text")
+LISTS = {  # whether it is the dialogue -> what to do with a list in one cell
+    True: "write one text, with each turn on a line",
+    False: "call the column summaries, or write one text",
+}
+UNSPOKEN = ("system", "developer")  # roles whose text is an order to a model, and no turn
 
 
 class Checked(NamedTuple):
@@ -56,6 +67,61 @@ def text_fault(value) -> str:
     return "holds half a character (a lone surrogate such as \\ud83d)" if broken else ""
 
 
+def read_list(text: str) -> list[str] | None:
+    """The texts of a list that a program wrote into one cell; None if the text is no such list.
+
+    JSON's form is read, and those of Python and numpy, which `to_csv` of pandas and datasets writes: numpy puts blanks
+    between the texts, and no commas. Nothing is evaluated but single texts in quotes.
+    """
+    if not text.strip().startswith("[") or not text.strip().endswith("]"):
+        return None
+    try:
+        found = json.loads(text)
+        return found if isinstance(found, list) and all(isinstance(each, str) for each in found) else None
+    except (ValueError, RecursionError):
+        pass
+    try:
+        signs = list(tokenize.generate_tokens(io.StringIO(text.strip()).readline))
+        texts = [ast.literal_eval(sign.string) for sign in signs if sign.type == tokenize.STRING]
+    except (tokenize.TokenError, SyntaxError, ValueError, RecursionError, MemoryError):
+        return None
+    others = [sign.string for sign in signs if sign.type != tokenize.STRING and sign.string.strip()]
+    whole = others[:1] == ["["] and others[-1:] == ["]"] and set(others[1:-1]) <= {","}
+    return texts if whole and texts and all(isinstance(each, str) for each in texts) else None
+
+
+def read_turns(messages) -> str | None:
+    """A chat as a dialogue, "role: what is said" on a line each; None if the value is no list of such messages."""
+    turns = []
+    for message in messages if isinstance(messages, list) else [None]:
+        if not isinstance(message, dict):
+            return None
+        role, said = (next((message[key] for key in keys if key in message), None) for keys in (ROLES, TEXTS))
+        if isinstance(said, list):  # parts, of which some may be pictures
+            said = " ".join(
+                part["text"] for part in said if isinstance(part, dict) and isinstance(part.get("text"), str)
+            )
+        if not isinstance(role, str) or not isinstance(said, str):
+            return None
+        if role not in UNSPOKEN and said.strip():
+            turns.append(f"{role.strip()}: {' '.join(said.split())}")
+    return "\n".join(turns)
+
+
+def with_dialogue(rows: Sequence[Row]) -> Sequence[Row]:
+    """The rows with a text as `dialogue` where a chat stands there, or in a column `messages` or `conversations`."""
+    names = {name for row in rows for name in row.values}
+    column = next((name for name in ("dialogue", *MESSAGES) if name in names), None)
+    read = [
+        row if (text := read_turns(row.values.get(column))) is None else _renewed(row, column, text) for row in rows
+    ]
+    return read if any(new is not row for new, row in zip(read, rows)) else rows
+
+
+def _renewed(row, column, text):
+    return Row(row.line, {"dialogue": text} | {name: value for name, value in row.values.items() if name != column})
+
+
 def clean(text: str) -> str:
     r"""The text with plain newlines, also for "\r\n" written out as four characters, and without blanks around it."""
     return text.replace("\\r\\n", "\n").replace("\r\n", "\n").replace("\r", "\n").strip()
@@ -71,6 +137,7 @@ def check_rows(rows: Sequence[Row], source: str, id_prefix: str = "row", remedy:
     Raises:
         DataError: a column is missing from every row. Faults of single rows are returned, not raised.
     """
+    rows = with_dialogue(rows)
     layout = Layout.of(rows)
     require_columns(rows, source, ["dialogue", *layout.summaries], remedy)
     records, problems, lines, kinds = [], [], {}, {}
@@ -94,7 +161,7 @@ def _to_record(values, layout):
     name = values.get(layout.id or "id")
     name = str(name) if type(name) in (int, float) else name  # numbers are fine as ids; True is not
     texts = {layout.id or "id": name, "dialogue": values.get("dialogue")}
-    summary, summaries = values.get("summary"), values.get("summaries")
+    summary, summaries = values.get("summary"), _listed(values.get("summaries"))
     if layout.summaries != ("summaries",):
         summaries = {column: values.get(column) for column in layout.summaries}
     elif isinstance(summaries, list) and summaries:
@@ -108,6 +175,11 @@ def _to_record(values, layout):
     if topic:
         texts[layout.topic] = topic
     faults = [(column, what) for column, text in texts.items() if (what := text_fault(text))]
+    faults += [
+        (column, what)
+        for column, text in texts.items()
+        if column not in (layout.id or "id", layout.topic) and (what := _list_fault(column, text))
+    ]
     if faults:
         return {"id": str(name) if name is not None else ""}, faults
     summaries = [clean(text) for text in summaries.values()]
@@ -120,6 +192,22 @@ def _to_record(values, layout):
         "summaries": summaries,
         **extras,
     }, []
+
+
+def _list_fault(column, text):
+    """What is wrong with a text that is a list written into one cell; "" if it is none."""
+    if not isinstance(text, str) or not text.lstrip().startswith("["):
+        return ""
+    if (found := read_list(text)) is not None:
+        return f"holds a list of {len(found)} texts; {LISTS[column == 'dialogue']}"
+    cut = column == "summaries" and re.match(r"""\[\s*['"]""", text.lstrip())
+    return "begins like a list of texts, and is none that can be read" if cut else ""
+
+
+def _listed(summaries):
+    """A list of summaries, also where it was written into one cell; anything else as it is."""
+    found = read_list(summaries) if isinstance(summaries, str) else None
+    return summaries if found is None else found
 
 
 def _extra_faults(values, layout, kinds):

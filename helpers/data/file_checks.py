@@ -12,18 +12,29 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from rouge_score.tokenize import tokenize
-
-from helpers.data.dialogues import Layout, check_rows
+from helpers.data.dialogues import Layout, check_rows, with_dialogue
 from helpers.data.findings import Finding, finding_of, problem_of, visible
-from helpers.data.records import SUFFIXES, DataError, Problem, Row, parse_rows, read_rows, require_columns
+from helpers.data.records import (
+    PARQUET,
+    SUFFIXES,
+    TABLES,
+    DataError,
+    Problem,
+    Row,
+    parse_rows,
+    read_rows,
+    require_columns,
+)
 from helpers.data.splits import dialogue_key
+from helpers.data.words import list_words
 
 DELIMITERS = {"\t": "tabs", ";": "semicolons", ",": "commas", "|": "vertical bars"}
 USUAL_NAMES = {
-    "dialogue": ("dialog", "conversation", "transcript", "text", "chat", "messages"),
+    "dialogue": ("dialog", "conversation", "transcript", "text", "chat"),
     "summary": ("summaries", "abstract", "reference", "target", "highlights"),
 }
+TURNS = {"speaker", "role", "turn", "turn_id", "utterance", "utterance_id"}  # columns of files with one row a turn
+JOIN = "join the turns of each dialogue into one text, a turn on each line, in a column 'dialogue'"
 # Repetitions have an upper bound everywhere, so that no text can make the search take long.
 SPEAKER = re.compile(r"^[ \t]{0,20}([^:\n]{1,40}):[ \t]{0,20}\S", re.MULTILINE)
 PLACEHOLDER = re.compile(
@@ -90,9 +101,12 @@ def _read(path):
         text = None
     except DataError as error:
         findings, text = [finding_of(problem_of(error, path))], None
-        if path.suffix.lower() not in SUFFIXES or not path.is_file():
+        if path.suffix.lower() not in set(SUFFIXES) - {PARQUET} or not path.is_file():
             return [], [], findings
-        text, others = _guessed(path.read_bytes())
+        try:
+            text, others = _guessed(path.read_bytes())
+        except OSError:  # it may not be read, as the finding says
+            return [], [], findings
         findings = [
             finding_of(Problem(str(path), line, "", "is not UTF-8"), value=value) for line, value in others
         ] or findings
@@ -130,7 +144,7 @@ def _guessed(content):
             others.append(
                 (number, line[max(0, error.start - 20) : error.start + 20].decode("cp1252", errors="replace"))
             )
-    return (content.decode("cp1252", errors="replace") if others else content.decode("utf-8-sig")), others
+    return (content.decode("cp1252", errors="replace") if others else content.decode("utf-8")), others
 
 
 def _lines(path):
@@ -141,7 +155,7 @@ def _meant_delimiter(rows, path):
     """The delimiter that the header's names are separated by, if the loader takes another one and so finds no
     dialogue.
     """
-    if not rows or path.suffix.lower() == ".jsonl" or any(name.casefold() == "dialogue" for name in rows[0].values):
+    if not rows or path.suffix.lower() not in TABLES or any(name.casefold() == "dialogue" for name in rows[0].values):
         return None
     header = "\0".join(rows[0].values)
     return next(
@@ -157,19 +171,21 @@ def _meant_delimiter(rows, path):
 
 def _named(rows, path):
     """(rows with the names that the loader wants, findings about names that are missing or spelled otherwise)."""
-    findings, renamed = [], {}
+    findings, renamed, rows = [], {}, with_dialogue(rows)
     names = list(dict.fromkeys(name for row in rows for name in row.values))
     for column in ("dialogue", *Layout.of(rows).summaries):
         try:
             require_columns(rows, str(path), [column])
         except DataError as error:
             near = next((name for name in names if name.strip().casefold() == column), None)
+            single_turns = column == "dialogue" and not near and {name.strip().casefold() for name in names} & TURNS
             likely = (
                 near
                 or next((name for name in names if name.strip().casefold() in USUAL_NAMES.get(column, ())), None)
                 or next(iter(difflib.get_close_matches(column, names, 1)), None)
             )
             remedy = f"rename the column {visible(likely)!r} to {column!r}" if likely else f"add a column {column!r}"
+            remedy = JOIN if single_turns else remedy
             findings.append(finding_of(problem_of(error, path), remedy=remedy))
             renamed |= {near: column} if near else {}
     return [
@@ -258,7 +274,7 @@ def speakers(dialogue: str) -> list[str]:
 
 
 def _dialogue_warnings(text):
-    turns, spoken = [line for line in text.split("\n") if line.strip()], len(tokenize(text, None))
+    turns, spoken = [line for line in text.split("\n") if line.strip()], len(list_words(text))
     if len(turns) < LEAST_TURNS or spoken < LEAST_WORDS:
         yield Warned("dialogue", f"is very short: {len(turns)} turns, {spoken} words", "is it whole?")
     named = sum(bool(SPEAKER.match(line)) for line in turns)
@@ -273,12 +289,12 @@ def _dialogue_warnings(text):
 
 
 def _summary_warnings(column, text, dialogue):
-    said = tokenize(text, None)
+    said = list_words(text)
     if PLACEHOLDER.fullmatch(text.strip(string.punctuation + string.whitespace + "…–—")):
         yield Warned(column, "holds the place of a summary", "write it, or delete the row")
     elif len(said) < LEAST_SUMMARY_WORDS:
         yield Warned(column, f"is very short: {len(said)} words", "is it whole?")
     elif dialogue_key(text) in dialogue_key(dialogue):
         yield Warned(column, "is copied from the dialogue word by word", "write a summary: a model would learn to copy")
-    elif len(said) > len(tokenize(dialogue, None)):
+    elif len(said) > len(list_words(dialogue)):
         yield Warned(column, "is longer than its dialogue", "are the columns exchanged?")

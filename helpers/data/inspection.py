@@ -57,13 +57,7 @@ def _files(place):
     try:
         return list(split_files(place).items()), []
     except DataError as error:
-        there = (
-            sorted(
-                path for path in place.iterdir() if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
-            )
-            if place.is_dir()
-            else []
-        )
+        there = [path for path in _entries(place) if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")]
         return [(path.stem, path) for path in there], [finding_of(problem_of(error, place))]
 
 
@@ -85,7 +79,15 @@ def _left_to_find(place, settings, findings):
 
 
 def _paths(place):
-    return [str(place), *(map(str, place.iterdir()) if place.is_dir() else [])]
+    return [str(place), *map(str, _entries(place))]
+
+
+def _entries(place):
+    """What lies in a folder, in order; nothing where it is none, or may not be read."""
+    try:
+        return sorted(place.iterdir())
+    except OSError:
+        return []
 
 
 def _warning(file: CheckedFile, at: Located | None, column: str, value: object, what: str, remedy: str) -> Finding:

@@ -22,20 +22,19 @@ QUICK_ROWS = {"train": 96}  # of each part in quick size; 8 of every other split
 
 
 class Length(NamedTuple):
-    """Tokens of a row's zero-shot prompt and of its first summary, end tokens included."""
+    """Tokens of a row's zero-shot prompt and of its first summary, end tokens included; the most the model can read."""
 
     prompt: int
     summary: int
+    window: float = float("inf")
 
     def too_long(self, settings, split: str) -> list[tuple[str, str]]:
         """[(column, what is too long)]; a summary must fit where it is learned, a reference in the test split need
         not.
         """
-        found = []
-        if self.prompt > settings.max_prompt_tokens:
-            found.append(
-                ("dialogue", f"takes {self.prompt} tokens as a prompt, the window holds {settings.max_prompt_tokens}")
-            )
+        found, window = [], min(settings.max_prompt_tokens, self.window)
+        if self.prompt > window:
+            found.append(("dialogue", f"takes {self.prompt} tokens as a prompt, the window holds {window}"))
         if self.summary > settings.max_new_tokens and split in TAUGHT:
             found.append(
                 ("summary", f"takes {self.summary} tokens, a completion has room for {settings.max_new_tokens}")
@@ -50,7 +49,8 @@ def token_lengths(rows: Sequence, tokenizer) -> list[Length]:
     counted = [
         map(len, tokenizer(texts, truncation=False, verbose=False)["input_ids"]) for texts in summary_pairs(rows)
     ]
-    return [Length(prompt, summary) for prompt, summary in zip(*counted)]
+    window = getattr(tokenizer, "model_max_length", float("inf"))
+    return [Length(prompt, summary, window) for prompt, summary in zip(*counted)]
 
 
 def a_few(rows: Dataset, count: int) -> Dataset:

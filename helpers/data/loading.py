@@ -6,6 +6,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+from contextlib import nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,12 +18,15 @@ from helpers.data.dialogues import check_rows, merge_annotators, text_fault
 from helpers.data.prompts import build_task
 from helpers.data.records import SUFFIXES, DataError, Problem, Row, read_rows, require_columns, settle
 from helpers.data.splits import split_by_hash
+from helpers.hardware import hub_advice, hub_is_reachable, without_hub
 from helpers.settings import Settings
 
 SPLITS = ("train", "validation", "test")
 ALIASES = {"dev": "validation", "val": "validation", "valid": "validation"}
+SPLITS_IN_NAMES = {*SPLITS, *ALIASES}
 WHOLE = None  # stands for the split of a single file, which has yet to be split
 TASK_COLUMNS = ("id", "task", "answer", "part")
+MEANT = ("part", "rude", "neutral", "blunt", "scenario")  # columns that labs read, in the kit's own data alone
 
 
 class Table(NamedTuple):
@@ -36,7 +41,8 @@ def load_dialogues(settings: Settings, on_bad_rows: str = "error") -> DatasetDic
     """Dialogues in the splits train, validation and test, and any others that a folder has.
 
     Columns: id, dialogue, summary, topic ("" where the source has none), summaries (every reference summary; the first
-    is `summary`), then the source's own further columns.
+    is `summary`), then the source's own further columns. Those in `MEANT` steer the labs in the kit's own data; in all
+    other data they are called own_part, own_rude and so on, and steer nothing.
 
     Args:
         settings: `data` is a hub id, a folder with one file a split, or one file, which is split 80/10/10 by a hash of
@@ -57,6 +63,8 @@ def load_dialogues(settings: Settings, on_bad_rows: str = "error") -> DatasetDic
         problems += sorted([*unreadable, *checked[split].problems], key=lambda problem: problem.line)
     settle(problems, sum(len(split.records) for split in checked.values()), on_bad_rows)
     merged = {split: merge_annotators(found.records) for split, found in checked.items()}
+    if not is_kits_own(settings):
+        merged = {split: _renamed(records) for split, records in merged.items()}
     if WHOLE in merged:
         source = tables[WHOLE].source
         merged = split_by_hash(merged[WHOLE], source, key="id" if checked[WHOLE].has_ids else "dialogue")
@@ -65,6 +73,20 @@ def load_dialogues(settings: Settings, on_bad_rows: str = "error") -> DatasetDic
         if not records:
             raise DataError(f"{tables[split].source}: split {split!r} has no usable row; it needs at least 1")
     return DatasetDict({split: _to_dataset(records, tables[split].source) for split, records in merged.items()})
+
+
+def is_kits_own(settings: Settings) -> bool:
+    """Whether the data were made by the kit (`python -m pocket.build`), which writes world.json beside them."""
+    return os.path.isabs(settings.data) and (Path(settings.data).parent / "world.json").is_file()
+
+
+def _renamed(records):
+    """The rows of data that are not the kit's own: a column that is called like one of the kit's gets another name."""
+    taken = {name for record in records for name in record}
+    names = {name: f"own_{name}" for name in MEANT if f"own_{name}" not in taken}
+    if not taken & set(names):
+        return records
+    return [{names.get(name, name): value for name, value in record.items()} for record in records]
 
 
 def _tasks_file(settings):
@@ -135,7 +157,7 @@ def load_world(settings: Settings) -> World:
         DataError: the file cannot be read.
     """
     path = Path(settings.data).parent / "world.json"
-    if not (os.path.isabs(settings.data) and path.is_file()):
+    if not is_kits_own(settings):
         return World([], {})
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
@@ -151,11 +173,13 @@ def load_world(settings: Settings) -> World:
 
 def _from_hub(settings):
     try:
-        loaded = load_dataset(settings.data, revision=settings.data_revision)
-    except (OSError, ValueError) as error:  # no network, no such data set or revision, an unreadable file
+        with nullcontext() if hub_is_reachable() else without_hub():  # else it asks for half a minute
+            loaded = load_dataset(settings.data, revision=settings.data_revision)
+    except (OSError, ValueError) as error:  # no network, no such data set, an unreadable file
+        advice = hub_advice()
         raise DataError(
             "the model hub cannot be reached, or has no such data set; use the profile pocket, or set "
-            "LAB_DATA to a file or folder of dialogues\n"
+            f"LAB_DATA to a file or folder of dialogues{f' ({advice})' if advice else ''}\n"
             f"{settings.data}: {(str(error) or repr(error)).splitlines()[0]}"
         ) from error
     missing = [split for split in SPLITS if split not in loaded]
@@ -177,30 +201,52 @@ def split_files(place: Path) -> dict[str | None, Path]:
     Raises:
         DataError: nothing is there, two files of one split, or a folder without one of train, validation and test.
     """
-    if place.is_file():
+    if os.path.isfile(place):  # of a folder that may not be looked into, Path.is_file raises PermissionError
         return {WHOLE: place}
-    if not place.is_dir():
+    if not os.path.isdir(place):
         raise DataError(f"{place}: does not exist; LAB_DATA is a file or a folder of dialogues")
-    paths = [
-        path for path in sorted(place.iterdir()) if path.suffix.lower() in SUFFIXES and not path.name.startswith(".")
-    ]
-    if len(paths) == 1:
+    paths, others = _listed(place)
+    if len(paths) == 1 and not others:
         return {WHOLE: paths[0]}
     files = {}
     for path in paths:
-        name = path.stem.rpartition(".")[2].lower()  # DialogSum calls its files dialogsum.dev.jsonl and the like
-        split = ALIASES.get(name, name)
+        split = split_of(path)
         if split in files:
             raise DataError(f"{path}: is a second file of split {split!r}, next to {files[split].name}; keep one")
         files[split] = path
     missing = [split for split in SPLITS if split not in files]
     if missing:
         found = ", ".join(path.name for path in paths) or "none"
+        unread = f"; not read: {', '.join(path.name for path in others)}" if others else ""
         raise DataError(
             "a folder of dialogues has a file for each of train, validation (or dev, val) and test, ending "
-            f"in {', '.join(SUFFIXES)}\n{place}: no file for {', '.join(missing)}; files found: {found}"
+            f"in {', '.join(SUFFIXES)}\n{place}: no file for {', '.join(missing)}; files found: {found}{unread}"
         )
     return {split: files[split] for split in (*SPLITS, *sorted(set(files) - set(SPLITS)))}
+
+
+def split_of(path: Path) -> str:
+    """The split that a file's name stands for: DialogSum calls its files dialogsum.dev.jsonl, the hub
+    train-00000-of-00001.parquet.
+    """
+    name = re.sub(r"-00000-of-00001$", "", path.stem).rpartition(".")[2].lower()
+    return ALIASES.get(name, name)
+
+
+def _listed(place):
+    """(files of a folder that are read as splits, others that are named like a split and are not read)."""
+    try:
+        found = [path for path in sorted(place.iterdir()) if not path.name.startswith(".")]
+    except OSError as error:
+        raise DataError(f"{place}: cannot be read ({error.strerror})") from None
+    # Programs keep notes in .json: dataset_infos.json is no split.
+    read = [
+        path
+        for path in found
+        if path.suffix.lower() in SUFFIXES and (path.suffix.lower() != ".json" or split_of(path) in SPLITS)
+    ]
+    named = [path for path in found if SPLITS_IN_NAMES.intersection(re.split(r"[^a-z]+", path.name.lower()))]
+    return read, [path for path in named if path not in read]
 
 
 def _to_dataset(records, source):

@@ -76,10 +76,11 @@ def fit_prompt(
 
     Args:
         tokenizer: called on a text, gives "input_ids" (the end token counts).
-        max_tokens: size of the window in tokens.
+        max_tokens: size of the window in tokens; the tokenizer's own (`model_max_length`) counts where it is smaller.
     Raises:
         ValueError: the dialogue alone does not fit; it is never cut.
     """
+    max_tokens = min(max_tokens, getattr(tokenizer, "model_max_length", max_tokens))
     for first in range(len(examples) + 1):
         text = build_prompt(dialogue, examples[first:], template)
         tokens = len(tokenizer(text, verbose=False)["input_ids"])  # too long is for us to say

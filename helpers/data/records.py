@@ -1,16 +1,26 @@
-"""Records: reads CSV, TSV and JSONL files, each row with its line, and names faults with file, row and column."""
+"""Records: reads tables, JSON and parquet files, each row with its line, and names faults with file, row and column."""
 
 from __future__ import annotations
 
-import csv
-import io
 import json
+import re
 import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-SUFFIXES = (".jsonl", ".csv", ".tsv")
+import pyarrow as pa
+from pyarrow import parquet
+
+from helpers.data.tables import NAMES, QuoteError, is_data, likely_delimiter, split_table, stated_delimiter
+
+JSON, TABLES, PARQUET = (".jsonl", ".ndjson", ".json"), (".csv", ".tsv"), ".parquet"
+SUFFIXES = (*JSON[:1], *TABLES, *JSON[1:], PARQUET)
+REMEDIES = {  # ending -> what to do with a file that is not read
+    **dict.fromkeys((".gz", ".zip", ".bz2", ".xz", ".zst", ".7z"), "unpack it, and give the file inside"),
+    **dict.fromkeys((".xlsx", ".xls", ".ods", ".numbers"), 'export the sheet as "CSV UTF-8"'),
+    ".arrow": "load it with datasets and write it with to_parquet or to_json",
+}
 LISTED = 20  # bad rows that a message lists one by one
 
 
@@ -19,7 +29,10 @@ class DataError(ValueError):
 
 
 class Row(NamedTuple):
-    """One row of a source: the line of the file on which it starts (1-based), and its values by column."""
+    """One row of a source: the line of the file on which it starts, and its values by column.
+
+    Lines count from 1. In a JSON array and in parquet, which have no lines, it is the number of the row.
+    """
 
     line: int
     values: dict
@@ -38,18 +51,19 @@ class Problem(NamedTuple):
 
 
 def read_rows(path: str | Path) -> tuple[list[Row], list[Problem]]:
-    """The rows of a file in UTF-8 (with or without a byte order mark; any newlines), and the lines that are no rows.
+    """The rows of a file, and the lines that are no rows. Texts are in UTF-8, with or without byte order marks.
 
     Raises:
         DataError: no such file, unknown ending, 0 bytes, not UTF-8, no header, a quote that never closes.
     """
     path = Path(path)
-    if path.suffix.lower() not in SUFFIXES:
+    suffix = path.suffix.lower()
+    if suffix not in SUFFIXES:
         raise DataError(
-            f"a file of dialogues ends in {', '.join(SUFFIXES)} (one JSON object a line, or a table with a "
-            f"header)\n{path}: ends in {path.suffix or 'nothing'!r}"
+            f"a file of dialogues ends in {', '.join(SUFFIXES)} (JSON objects, or a table with a header)\n"
+            f"{path}: ends in {path.suffix or 'nothing'!r}" + (f"; {REMEDIES[suffix]}" if suffix in REMEDIES else "")
         )
-    return parse_rows(path, _read_text(path))
+    return _read_parquet(path) if suffix == PARQUET else parse_rows(path, _read_text(path))
 
 
 def parse_rows(path: Path, text: str, delimiter: str | None = None) -> tuple[list[Row], list[Problem]]:
@@ -58,13 +72,22 @@ def parse_rows(path: Path, text: str, delimiter: str | None = None) -> tuple[lis
     Raises:
         DataError: as `read_rows`.
     """
-    is_json = path.suffix.lower() == ".jsonl"
-    rows, problems = (
-        _read_json_lines(path, text) if is_json else _read_table(path, text, delimiter or _delimiter(path, text))
-    )
+    text = text.lstrip("\ufeff")  # byte order marks: two where a program added its own
+    is_json = path.suffix.lower() in JSON
+    rows, problems = _read_json(path, text) if is_json else _read_table(path, text, delimiter)
     if not rows and not problems:
         raise DataError(f"{path}: has no rows" + ("" if is_json else " below its header"))
     return rows, problems
+
+
+def _read_parquet(path):
+    try:
+        rows = parquet.read_table(path).to_pylist()
+    except (OSError, pa.ArrowException) as error:
+        raise DataError(f"{path}: cannot be read as parquet ({str(error).splitlines()[0]})") from None
+    if not rows:
+        raise DataError(f"{path}: has no rows")
+    return [Row(number, values) for number, values in enumerate(rows, start=1)], []
 
 
 def _read_text(path):
@@ -75,7 +98,7 @@ def _read_text(path):
     if not content:
         raise DataError(f"{path}: is empty (0 bytes); was it saved or copied completely?")
     try:
-        return content.decode("utf-8-sig")
+        return content.decode("utf-8")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         guess = "; it looks like UTF-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else ""
@@ -85,22 +108,35 @@ def _read_text(path):
         ) from None
 
 
-def _read_json_lines(path, text):
-    rows, problems = [], []
-    # Not splitlines(): it also splits at characters such as U+2028, which may stand inside a JSON string.
-    for line, content in enumerate(text.split("\n"), start=1):
-        if not content.strip():
-            continue
-        try:
-            values = json.loads(content)
-        except json.JSONDecodeError as error:
-            problems.append(Problem(str(path), line, "", f"is not JSON: {error.msg} at character {error.colno}"))
-            continue
-        except (ValueError, RecursionError):  # what Python refuses to read, because it could take forever
-            problems.append(
-                Problem(str(path), line, "", "holds a number of thousands of digits, or is nested too deeply")
+def _read_json(path, text):
+    """One object a line, or one array of objects, however the file is called."""
+    start = text.lstrip("\ufeff \t\r\n")
+    try:
+        whole = json.loads(start)
+    except (ValueError, RecursionError) as error:  # several lines, or none that can be read, which is said of each line
+        if re.match(r"\[\s*\{", start) and isinstance(error, json.JSONDecodeError):
+            line = text[: len(text) - len(start)].count("\n") + error.lineno
+            raise DataError(
+                f"{path}, row {line}: is not JSON: {error.msg} at character {error.colno} of an array of objects"
+            ) from None
+        return _read_json_lines(path, text)
+    if isinstance(whole, list) and any(isinstance(values, dict) for values in whole):
+        return _checked_objects(path, enumerate(whole, start=1))
+    if not isinstance(whole, dict):
+        return _read_json_lines(path, text)
+    for name, values in whole.items():
+        if isinstance(values, list) and values and isinstance(values[0], dict) and "dialogue" in values[0]:
+            raise DataError(
+                f"a file of dialogues holds one JSON object a line, or one array of objects\n{path}: is one object; "
+                f"write the list under {name!r} into a file of its own"
             )
-            continue
+    return _checked_objects(path, [(text[: len(text) - len(start)].count("\n") + 1, whole)])
+
+
+def _checked_objects(path, numbered):
+    """(rows, problems) of (line, value); a row is an object."""
+    rows, problems = [], []
+    for line, values in numbered:
         if isinstance(values, dict):
             rows.append(Row(line, values))
         else:
@@ -108,39 +144,53 @@ def _read_json_lines(path, text):
     return rows, problems
 
 
-def _delimiter(path, text):
-    if path.suffix.lower() == ".tsv":
-        return "\t"
-    header = text.partition("\n")[0]
-    return ";" if ";" in header and "," not in header else ","  # spreadsheets write semicolons in half of Europe
+def _read_json_lines(path, text):
+    found, problems = [], []
+    # Not splitlines(): it also splits at characters such as U+2028, which may stand inside a JSON string.
+    for line, content in enumerate(text.split("\n"), start=1):
+        if not content.strip("\ufeff \t\r\n"):
+            continue
+        try:
+            found.append((line, json.loads(content.lstrip("\ufeff"))))
+        except json.JSONDecodeError as error:
+            problems.append(Problem(str(path), line, "", f"is not JSON: {error.msg} at character {error.colno}"))
+        except (ValueError, RecursionError):  # what Python refuses to read, because it would take forever
+            problems.append(
+                Problem(str(path), line, "", "holds a number of thousands of digits, or is nested too deeply")
+            )
+    rows, others = _checked_objects(path, found)
+    return rows, sorted([*problems, *others], key=lambda problem: problem.line)
 
 
 def _read_table(path, text, delimiter):
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-    rows, problems, header, line = [], [], None, 1
+    text, stated = stated_delimiter(text)
+    delimiter = delimiter or ("\t" if path.suffix.lower() == ".tsv" else stated or likely_delimiter(text))
     try:
-        for fields in reader:
-            start, line = line, reader.line_num + 1  # a quoted field may hold newlines: a row can take several lines
-            if not any(field.strip() for field in fields):
-                continue
-            if header is None:
-                header = _checked_header(path, start, fields)
-            elif len(fields) != len(header):
-                what = f"has {len(fields)} fields, the header has {len(header)}; a text with a comma needs quotes"
-                problems.append(Problem(str(path), start, "", what))
-            else:
-                rows.append(Row(start, dict(zip(header, fields))))
-    except csv.Error as error:
+        table = split_table(text, delimiter)
+    except QuoteError as error:
         raise DataError(
             f'a quote that opens a field must also close it, and a quote inside a text is doubled ("")\n'
-            f"{path}, row {line}: {error}"
+            f"{path}, row {error.line}: {error}"
         ) from None
-    if header is None:
+    if not table:
         raise DataError(f"{path}: holds blank lines only")
+    header, rows, problems = _checked_header(path, *table[0]), [], []
+    for line, fields in table[1:]:
+        if len(fields) == len(header):
+            rows.append(Row(line, dict(zip(header, fields))))
+            continue
+        mark = NAMES.get(delimiter, repr(delimiter))
+        what = f"has {len(fields)} fields, the header has {len(header)}; a text with a {mark} needs quotes"
+        problems.append(Problem(str(path), line, "", what))
     return rows, problems
 
 
 def _checked_header(path, line, fields):
+    if is_data(fields):
+        raise DataError(
+            "a table begins with the names of its columns, such as id,dialogue,summary\n"
+            f"{path}, row {line}: has texts where the names of the columns should stand"
+        )
     header = [field.strip() for field in fields]
     for number, name in enumerate(header, start=1):
         if not name and number == 1:

@@ -16,15 +16,13 @@ import numpy as np
 import sacrebleu
 from nltk.stem.porter import PorterStemmer
 from rouge_score.rouge_scorer import RougeScorer
-from rouge_score.tokenize import tokenize
+
+from helpers.data.words import list_words
 
 ROUGE_TYPES = ("rouge1", "rouge2", "rougeL", "rougeLsum")
 
 
-class _CachedStemmer:
-    """Porter's stemmer with a memory: dialogues repeat their words, and stemming is most of what ROUGE costs."""
-
-    stem = staticmethod(lru_cache(maxsize=100_000)(PorterStemmer().stem))
+_stemmed = lru_cache(maxsize=100_000)(PorterStemmer().stem)  # dialogues repeat their words, and stemming is slow
 
 
 class _RougeTokenizer:
@@ -37,9 +35,11 @@ class _RougeTokenizer:
 def words(text: str, stem: bool = True) -> list[str]:
     """The words as ROUGE counts them: lower case, letters and digits only ("#Person1#" is "person1"), stemmed.
 
-    Source: rouge_score, after Lin's ROUGE 1.5.5 (words of up to three letters are not stemmed).
+    Words of any script count; English ones alone are stemmed.
+    Source: rouge_score, after Lin's ROUGE 1.5.5 (words of up to three letters are not stemmed); `list_words`.
     """
-    return tokenize(text, _CachedStemmer if stem else None)
+    found = list_words(text)
+    return [_stemmed(word) if len(word) > 3 and word.isascii() else word for word in found] if stem else found
 
 
 class _OfflineMetric(evaluate.Metric):

@@ -87,8 +87,8 @@ def mean_interval(
     sums, counts = _cluster_totals(values, clusters)
     if len(sums) < 2:
         raise ValueError(
-            f"clusters: all {len(values)} rows are of one dialogue; how much dialogues differ from each other "
-            "cannot be seen in one, give at least two"
+            f"clusters: {f'all {len(values)} rows are' if len(values) > 1 else 'the only row is'} of one dialogue; "
+            "how much dialogues differ from each other cannot be seen in one: give a test split of at least two"
         )
     return _percentile_interval((sums, counts), _mean, level, resamples, seed)
 

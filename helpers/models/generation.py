@@ -115,6 +115,12 @@ class GenerationError(ValueError):
     """A prompt or a parameter with which nothing can be generated; the message names it, its value and the remedy."""
 
 
+def positions(config) -> float:
+    """The longest text that a model has positions for, in tokens; T5's relative positions have no end."""
+    found = (getattr(config, name, None) for name in ("max_encoder_position_embeddings", "max_position_embeddings"))
+    return next((size for size in found if size), float("inf"))
+
+
 def is_whole(value, least):
     """Whether a value is a whole number (no bool) of at least `least`."""
     return isinstance(value, Integral) and not isinstance(value, bool) and value >= least
@@ -143,7 +149,9 @@ RULES = {
 
 
 def check_parameters(parameters) -> dict:
-    """The given parameters with the neutral value of all the others.
+    """The given parameters with the neutral value of all the others, each of the type of that value.
+
+    transformers refuses 2 where it wants 2.0, and numbers of numpy.
 
     Args:
         parameters: mapping of names in `NEUTRAL` to values.
@@ -160,7 +168,9 @@ def check_parameters(parameters) -> dict:
         wanted, holds = RULES[name]
         if not holds(value):
             raise GenerationError(f"{name}={value!r}: it must be {wanted}")
-    settings = {**NEUTRAL, **parameters}
+    settings = NEUTRAL | {
+        name: value if isinstance(value, str) else type(NEUTRAL[name])(value) for name, value in parameters.items()
+    }
     for names, needed, missing in (
         (FOR_SAMPLING, "do_sample=True", not settings["do_sample"]),
         (FOR_BEAMS, "num_beams of at least 2", settings["num_beams"] == 1),
@@ -197,6 +207,11 @@ def encode_prompts(tokenizer, prompts: Sequence[str]) -> list[list[int]]:
     for index, prompt in enumerate(prompts):
         if not prompt.strip():
             raise GenerationError(f"prompts[{index}]: {prompt!r} is empty; give the model something to read")
+        if any("\ud800" <= letter <= "\udfff" for letter in prompt):
+            raise GenerationError(
+                f"prompts[{index}]: {prompt[:60]!r} holds half a character (a lone surrogate such as \\ud83d); "
+                "write the character again"
+            )
     rows = tokenizer(list(prompts), truncation=False, verbose=False)["input_ids"] if len(prompts) else []
     for index, row in enumerate(rows):
         if len(row) > tokenizer.model_max_length:
@@ -263,6 +278,12 @@ def generate_ids(model, tokenizer, prompts, *, batch_size=32, show_progress=True
     if not model.config.is_encoder_decoder:
         raise GenerationError(
             f"model: {type(model).__name__} has no encoder; this function needs an encoder-decoder like T5"
+        )
+    longest = getattr(model.config, "max_decoder_position_embeddings", None) or positions(model.config)
+    if settings["max_new_tokens"] >= longest:
+        raise GenerationError(
+            f"max_new_tokens={settings['max_new_tokens']}: this model has {longest} positions, one of them for the "
+            f"start token; ask for at most {longest - 1}"
         )
     rows = encode_prompts(tokenizer, prompts)
     order = sorted(

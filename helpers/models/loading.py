@@ -12,10 +12,11 @@ import torch
 from huggingface_hub import snapshot_download
 from safetensors import SafetensorError, safe_open
 from torch import nn
-from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForSeq2SeqLM, AutoTokenizer
 
-from helpers.hardware import hub_is_reachable
+from helpers.hardware import hub_advice, hub_is_reachable
 from helpers.models.cpu import prepare_for_cpu
+from helpers.models.generation import positions
 from helpers.models.sizes import count_parameters
 from helpers.progress import one_bar
 from helpers.settings import Settings
@@ -63,7 +64,7 @@ def load_seq2seq(settings: Settings):
 
 
 def load_tokenizer(settings: Settings):
-    """The tokenizer of `settings.model` alone, in the same way as `load_seq2seq`.
+    """The tokenizer of `settings.model` alone, in the same way as `load_seq2seq`; it knows the model's window.
 
     Raises:
         ModelError: the hub cannot be reached, or there is no tokenizer that can be loaded.
@@ -77,7 +78,10 @@ def load_tokenizer(settings: Settings):
             "tokenizer.save_pretrained(folder)"
         )
     with _as_model_error(settings.model):
-        return AutoTokenizer.from_pretrained(folder, **LOCAL)
+        tokenizer = AutoTokenizer.from_pretrained(folder, **LOCAL)
+        window = positions(AutoConfig.from_pretrained(folder, **LOCAL))
+    tokenizer.model_max_length = min(tokenizer.model_max_length, window)  # many tokenizers know no limit
+    return tokenizer
 
 
 @contextmanager
@@ -117,7 +121,7 @@ def _model_folder(settings):
         raise ModelError(
             f"{settings.model}: cannot be fetched from the model hub, nor is it stored here already "
             f"({_first_line(error)}); choose the profile pocket, which needs no network, or set LAB_MODEL "
-            "to a model folder on this machine"
+            f"to a model folder on this machine{f'; {hub_advice()}' if hub_advice() else ''}"
         ) from error
 
 

@@ -36,7 +36,7 @@ from helpers.hardware import PeakMemory
 from helpers.models.loading import load_seq2seq
 from helpers.models.sizes import count_parameters
 from helpers.progress import Sparing, one_bar, progress
-from helpers.run_records import RECORD, Record, fingerprint, fingerprint_pairs, latest_checkpoint, notes, seal
+from helpers.run_records import RECORD, Record, claimed, fingerprint, fingerprint_pairs, latest_checkpoint, notes, seal
 from helpers.training.bottleneck_adapters import load_bottlenecks, save_bottlenecks
 from helpers.training.finetuning_methods import WHOLE, Method, adapt
 
@@ -286,7 +286,8 @@ def train(
 
     Everything that decides the result is part of the run's identity: method, base weights, pairs in their order,
     settings, versions. A run that was stopped goes on from its last whole checkpoint, and on a CPU ends at the weights
-    it would have had anyway.
+    it would have had anyway. Where two processes train the same run, the second waits for the first, and loads its
+    result.
 
     Args:
         pairs, validation: as `helpers.data.pairs.encode_pairs` gives them; the best checkpoint is chosen by the
@@ -342,18 +343,21 @@ def train(
     target = Path(folder) / f"{name or method.kind}-{key}"
     if (target / RECORD).exists():
         return load_run(target, model, settings)
-    return _train(
-        adapt(model, method, settings.seed).to(settings.device),
-        tokenizer,
-        pairs,
-        validation,
-        name or method.kind,
-        identity,
-        target,
-        listener,
-        show_progress,
-        teacher,
-    )
+    with claimed(target):
+        if (target / RECORD).exists():  # another process has finished it in the meantime
+            return load_run(target, model, settings)
+        return _train(
+            adapt(model, method, settings.seed).to(settings.device),
+            tokenizer,
+            pairs,
+            validation,
+            name or method.kind,
+            identity,
+            target,
+            listener,
+            show_progress,
+            teacher,
+        )
 
 
 def _check_teacher(model, method, teacher):

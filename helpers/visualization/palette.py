@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from matplotlib import rcParams
 from matplotlib.colors import to_hex, to_rgb
 
+rcParams["text.usetex"] = False  # no figure of the kit needs LaTeX, which a user's matplotlibrc may ask for
 # Okabe and Ito's palette, moved until each colour has a contrast of 3 to white and keeps its distance from all others
 # for the colour-blind as well (tests/visualization/test_palette.py). A model or a way of prompting keeps its colour in
 # every lab.

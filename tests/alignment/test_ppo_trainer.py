@@ -8,7 +8,16 @@ import numpy as np
 import pytest
 import torch
 
-from helpers.alignment.ppo_trainer import METRICS, PPOConfig, PPOError, checked_scores, make_experience, update
+from helpers.alignment.policy import Policy
+from helpers.alignment.ppo_trainer import (
+    METRICS,
+    PPOConfig,
+    PPOError,
+    PPOTrainer,
+    checked_scores,
+    make_experience,
+    update,
+)
 from tests.alignment.ppo_cases import Brevity, tiny_trainer
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -184,9 +193,16 @@ def test_settings_that_make_no_sense_are_named(changed, named):
         PPOConfig(**changed)
 
 
-def test_too_few_prompts_are_named(tiny_model, tiny_tokenizer):
-    with pytest.raises(PPOError, match="there are 6, fewer than the batch_size, 8"):
-        tiny_trainer(tiny_model, tiny_tokenizer, batch_size=8)
+def test_a_batch_may_have_more_completions_than_there_are_prompts(tiny_model, tiny_tokenizer):
+    trainer = tiny_trainer(tiny_model, tiny_tokenizer, batch_size=8)
+    drawn = trainer.draw()
+    assert len(drawn) == 8 and len(set(drawn)) == 6 and len(set(drawn[:6])) == 6
+    assert len(trainer.run(1, show_progress=False).history) == 1
+
+
+def test_no_prompts_are_named(tiny_model, tiny_tokenizer):
+    with pytest.raises(PPOError, match="prompts: there are none"):
+        PPOTrainer(Policy.from_supervised(tiny_model), tiny_tokenizer, Brevity(), [], PPOConfig(), seed=0)
 
 
 def test_prompts_come_once_each_before_any_comes_again(tiny_model, tiny_tokenizer):

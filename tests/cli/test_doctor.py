@@ -8,6 +8,7 @@ import pytest
 
 from cli import doctor
 from cli.student import find_notebooks
+from helpers import hardware
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -37,6 +38,61 @@ def test_too_little_memory_or_disk_has_a_remedy():
     assert wrong == {"memory", "free disk"}
     assert not [row for row in doctor.room_rows(8e9, 2e9, ready=True) if row.remedy]
     assert [row.name for row in doctor.room_rows(None, 2e9, ready=False) if row.remedy] == ["free disk"]
+
+
+@pytest.fixture
+def places(tmp_path, monkeypatch):
+    """{name: row} of a kit in a folder of its own, made when it is called."""
+    for folder in ("labs/extras", "home"):
+        (tmp_path / folder).mkdir(parents=True)
+    for name in ("LAB_RUNS", "PYTHONPATH"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("USERPROFILE", str(tmp_path / "home"))
+    return lambda: {row.name: row for row in doctor.place_rows(tmp_path)}
+
+
+def test_folders_that_cannot_be_written_have_a_remedy(places, tmp_path, monkeypatch):
+    assert not [row for row in places().values() if row.remedy]
+    closed = {tmp_path / "labs"}
+    monkeypatch.setattr(doctor.os, "access", lambda path, mode: Path(path) not in closed)
+    assert "set LAB_RUNS" in places()["kept trainings"].remedy
+    monkeypatch.setenv("LAB_RUNS", str(tmp_path / "mine"))
+    assert places()["kept trainings"] == ("kept trainings", str(tmp_path / "mine"), "")
+    closed.add(tmp_path / "home")
+    assert "set HOME" in places()["home folder"].remedy
+
+
+def test_another_package_of_the_kits_name_is_named(places, tmp_path, monkeypatch):
+    other = tmp_path / "other" / "helpers"
+    other.mkdir(parents=True)
+    monkeypatch.setenv("PYTHONPATH", str(other.parent))
+    assert "packages" not in places(), "a folder without __init__.py does not go before the kit's"
+    (other / "__init__.py").touch()
+    assert str(other) in places()["packages"].found and not places()["packages"].remedy
+    (tmp_path / "labs" / "helpers.py").touch()
+    assert "helpers.py" in places()["packages"].found and places()["packages"].remedy.startswith("rename helpers.py")
+
+
+@pytest.mark.parametrize(
+    "address, fault",
+    [
+        ("http://proxy.corp:port", "HTTPS_PROXY: is no address"),
+        ("http://", "HTTPS_PROXY: is no address"),
+        ("proxy.corp:8080", ""),
+        ("http://user:secret@proxy.corp:8080", ""),
+    ],
+)
+def test_a_proxy_with_a_wrong_address_is_named(monkeypatch, address, fault):
+    for name in hardware.PROXIES:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("HTTPS_PROXY", address)
+    monkeypatch.setattr(hardware.hub, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(hardware, "_answers", lambda timeout: False)
+    monkeypatch.setattr(hardware, "_silent_since", {})
+    (row,) = [row for row in doctor.hardware_rows() if row.name == "model hub"]
+    assert row.found.startswith("not reachable through the proxy in HTTPS_PROXY") and row.remedy.startswith(fault)
+    assert bool(row.remedy) == bool(fault) and "secret" not in str(row)
 
 
 @pytest.mark.parametrize("state", ["missing", "interrupted"])

@@ -2,6 +2,7 @@
 loads has none.
 """
 
+import copy
 import csv
 import json
 import random
@@ -276,7 +277,9 @@ def test_what_the_labs_would_leave_out_is_known_before(tmp_path, tiny_tokenizer)
     rows[4]["summary"] = "#Person2# has put it by the door, and this goes on. " + "The parcel waits there. " * 12
     rows[4]["dialogue"] = TALK.format(4) + "\n#Person1#: The door is open." * 8
     path = write_jsonl(tmp_path / "mine.jsonl", rows)
-    report = inspect(path, tiny_tokenizer, max_prompt_tokens=300, max_new_tokens=60)
+    tokenizer = copy.deepcopy(tiny_tokenizer)
+    tokenizer.model_max_length = 300
+    report = inspect(path, tokenizer, max_prompt_tokens=300, max_new_tokens=60)
     assert [(found.line, found.column) for found in report.warnings if "tokens" in found.what] == [
         (3, "dialogue"),
         (5, "summary"),
@@ -443,3 +446,15 @@ def test_both_verdicts_are_met(tmp_path, monkeypatch):
     assert not inspect(write_jsonl(tmp_path / "good.jsonl", rows)).errors
     for fault in ({"dialogue": ""}, {"id": "d0"}, {"summary": 7}):
         assert inspect(write_jsonl(tmp_path / "bad.jsonl", [*rows, good(99) | fault])).errors
+
+
+def test_words_of_any_script_are_counted(tmp_path):
+    rows = [
+        {
+            "dialogue": f"דנה: האם החבילה {number} הגיעה היום לחנות?\nיואב: היא הגיעה בבוקר והקופסה רטובה לגמרי.",
+            "summary": f"יואב אומר שהחבילה {number} הגיעה רטובה ויחזיר אותה.",
+        }
+        for number in range(12)
+    ]
+    report = inspect(write_jsonl(tmp_path / "mine.jsonl", rows))
+    assert [finding.what for finding in report.findings] == ["speakers have other names than #Person1# and #Person2#"]

@@ -1,6 +1,7 @@
 """Lengths: rows that are too long are left out with a warning, the others stay as they are, and nothing is cut."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
@@ -54,6 +55,13 @@ def test_what_is_too_long_is_left_out_and_named(settings):
     )
     whole = {found["id"]: found for split in load_dialogues(settings).values() for found in split}
     assert all(found == whole[found["id"]] for split in data.values() for found in split), "nothing is cut"
+
+
+def test_the_models_window_counts_where_it_is_smaller_than_the_setting(settings):
+    """FLAN-T5 reads 512 tokens, the profile pocket asks for 1,024."""
+    with pytest.warns(UserWarning, match="takes .* tokens as a prompt, the window holds 128"):
+        data = fitting_dialogues(replace(settings, max_prompt_tokens=100_000))
+    assert data["train"]["id"][:] == ["d1"]
 
 
 def test_what_stays_can_be_trained_on(settings, tiny_tokenizer):

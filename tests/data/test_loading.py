@@ -11,9 +11,11 @@ from hypothesis import given, strategies as st
 
 from helpers.data import loading as data
 from helpers.data.dialogues import merge_annotators
+from helpers.data.lengths import a_few
 from helpers.data.loading import load_dialogues, load_tasks
 from helpers.data.records import DataError
 from helpers.data.splits import dialogue_key, split_by_hash
+from helpers.evaluation.experiments import by_part, rude_rows
 from helpers.settings import load_settings
 
 REAL = Path(__file__).resolve().parents[3] / "shared" / "data" / "dialogsum"
@@ -80,10 +82,20 @@ def test_dialogsums_own_files(tmp_path):
 
 
 def test_further_columns_pass_through(tmp_path):
-    rows = [row(number, rude=number % 2 == 0, summaries=["A.", "B."]) for number in range(4)]
+    rows = [row(number, loud=number % 2 == 0, summaries=["A.", "B."]) for number in range(4)]
     loaded = load(write_folder(tmp_path, test=rows))
-    assert loaded["test"]["rude"] == [True, False, True, False]
+    assert loaded["test"]["loud"] == [True, False, True, False]
     assert loaded["test"][0]["summaries"] == ["A.", "B."] and loaded["test"][0]["summary"] == "It is 0."
+
+
+def test_columns_steer_the_labs_in_the_kits_own_data_alone(tmp_path):
+    (tmp_path / "data").mkdir()
+    folder = write_folder(tmp_path / "data", test=[row(number, part="abc"[number % 3], rude=1) for number in range(9)])
+    found = load(folder)["test"]
+    assert list(by_part(found)) == ["test"] and rude_rows(found) == list(found) and len(a_few(found, 3)) == 3
+    assert found["own_part"][:3] == ["a", "b", "c"] and found["own_rude"] == [1] * 9, "nothing is lost"
+    (tmp_path / "world.json").write_text("{}", encoding="utf-8")  # which the kit writes beside its own data
+    assert list(by_part(load(folder)["test"])) == ["a", "b", "c"]
 
 
 def test_list_of_summaries_alone_is_enough(tmp_path):
@@ -102,7 +114,7 @@ def test_csv_with_bom_windows_newlines_and_quoted_lines(tmp_path):
     rows = {record["id"]: record for split in loaded.values() for record in split}
     assert rows["1"]["dialogue"] == '#Person1#: Hi, you.\n#Person2#: "Hello".'
     assert rows["2"]["dialogue"] == "A: 2\nB: yes\\nno" and rows["2"]["topic"] == ""
-    assert {split: table.num_rows for split, table in loaded.items()} == {"train": 8, "validation": 1, "test": 1}
+    assert {split: table.num_rows for split, table in loaded.items()} == {"train": 7, "validation": 1, "test": 2}
 
 
 @pytest.mark.parametrize("name, delimiter", [("a.tsv", "\t"), ("a.csv", ";")])
@@ -127,7 +139,7 @@ def test_split_does_not_depend_on_order(ids, order):
     shuffled = random.Random(order.random()).sample(records, len(records))
     split = split_by_hash(records, "a file")
     assert split == split_by_hash(shuffled, "a file")
-    assert len(split["validation"]) == len(split["test"]) == round(len(ids) / 10)
+    assert len(split["validation"]) == round(len(ids) / 10) and len(split["test"]) == max(2, round(len(ids) / 10))
     assert sorted(record["id"] for part in split.values() for record in part) == sorted(ids)
 
 

@@ -2,6 +2,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from helpers.data.prompts import SEPARATOR, TASKS, TEMPLATES, build_prompt, build_task, fit_prompt
+from helpers.models.generation import encode_prompts
 
 
 def by_words(text, verbose=True):
@@ -50,6 +51,13 @@ def test_what_does_not_fit_is_dropped_whole_and_reported(budget):
     assert fitted.text == build_prompt("D: four", [EXAMPLES[place] for place in fitted.kept])
     if fitted.dropped:
         assert len(by_words(build_prompt("D: four", EXAMPLES[fitted.dropped[-1] :]))["input_ids"]) > budget
+
+
+def test_the_tokenizers_own_window_counts_where_it_is_smaller(tiny_tokenizer):
+    examples = [(f"Is it {number}?", "It is so.") for number in range(9)]
+    fitted = fit_prompt("Is it late?", examples, tiny_tokenizer, 1024)
+    assert fitted.tokens <= tiny_tokenizer.model_max_length == 128 and fitted.dropped and fitted.kept
+    assert encode_prompts(tiny_tokenizer, [fitted.text])
 
 
 def test_a_dialogue_that_does_not_fit_is_never_cut():

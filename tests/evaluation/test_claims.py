@@ -1,4 +1,7 @@
 import json
+import subprocess
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -8,6 +11,7 @@ import helpers.evaluation.claims
 from helpers.evaluation.claims import CLAIMS_MIME, Claim, checkpoint
 from helpers.evaluation.statistics import Interval
 
+ROOT = Path(__file__).resolve().parents[2]
 OURS = SimpleNamespace(profile="pocket", size="full", claims_asserted=True, exact_asserted=True)
 QUICK = SimpleNamespace(profile="pocket", size="quick", claims_asserted=False, exact_asserted=True)
 THEIRS = SimpleNamespace(profile="base", size="full", claims_asserted=False, exact_asserted=False)
@@ -30,6 +34,19 @@ def test_claims_that_hold_are_shown_with_their_values(shown):
         "0.20 [0.10, 0.30]" in page and "&lt;b&gt;zero-shot" in page and page.count("holds") == 2 and "asserted" in page
     )
     assert shown[0]["text/plain"].splitlines()[1] == "two is two | 2 | holds"
+
+
+def test_a_failing_claim_raises_under_pythonoptimize():
+    code = """
+from types import SimpleNamespace
+from helpers.evaluation.claims import Claim, checkpoint
+settings = SimpleNamespace(profile="pocket", size="full", claims_asserted=True)
+checkpoint(settings, Claim("water flows uphill", 0.5, False))
+"""
+    ended = subprocess.run(
+        [sys.executable, "-O", "-c", code], cwd=ROOT, capture_output=True, encoding="utf-8", check=False
+    )
+    assert ended.returncode == 1 and "AssertionError: Checkpoint: water flows uphill (measured: 0.5)" in ended.stderr
 
 
 def test_the_claims_are_kept_as_data_that_json_can_hold(shown):

@@ -1,4 +1,5 @@
 import socket
+import unicodedata
 
 import numpy as np
 import pytest
@@ -6,6 +7,7 @@ import sacrebleu
 from hypothesis import given, settings, strategies as st
 from rouge_score.rouge_scorer import RougeScorer
 
+from helpers.data.loading import load_dialogues
 from helpers.evaluation.metrics import (
     ROUGE_TYPES,
     bleu,
@@ -18,6 +20,7 @@ from helpers.evaluation.metrics import (
     unigram_overlap,
     words,
 )
+from helpers.settings import load_settings
 
 WORD = st.sampled_from(
     ["the", "cats", "cat", "running", "runs", "#Person1#", "harbour", "of", "9:40", "relational", ",", "\n"]
@@ -35,6 +38,44 @@ def test_equals_the_scorer_with_its_own_stemmer(pairs):
         assert ours[name].tolist() == [
             STOCK.score(reference, prediction)[name].fmeasure for prediction, reference in pairs
         ]
+
+
+def test_english_scores_are_those_of_rouge_score_to_the_last_digit():
+    rows = [row for split in load_dialogues(load_settings("pocket")).values() for row in split][::7]
+    predictions = [" ".join(row["dialogue"].split("\n")[:3]) for row in rows]
+    references = [row["summaries"] for row in rows]
+    ours = rouge_per_dialogue(predictions, references)
+    assert len(rows) > 300
+    for name in ROUGE_TYPES:
+        theirs = [STOCK.score_multi(several, text)[name].fmeasure for text, several in zip(predictions, references)]
+        assert ours[name].tolist() == theirs
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "وصلت الحزمة مبللة إلى المتجر.",
+        "यह हिन्दी का सारांश है।",
+        "Посылка пришла мокрой.",
+        "包裹今天湿了。",
+        "Το δέμα έφτασε βρεγμένο.",
+        "החבילה הגיעה רטובה.",
+        "พัสดุมาถึงแล้ว",
+        "荷物はコーヒーで濡れた。",
+        "소포가 젖어서 도착했다.",
+        "Käse über alles",
+    ],
+)
+def test_a_text_of_any_script_equals_itself_and_nothing_else(text):
+    assert rouge([text], [text]) == dict.fromkeys(ROUGE_TYPES, 1.0) and rouge([text], [text[::-1]])["rouge2"] < 1
+    assert rouge([unicodedata.normalize("NFD", text)], [text])["rouge1"] == 1, "however accents are stored"
+    assert rouge(["a wet parcel"], [text])["rouge1"] == 0
+
+
+def test_accents_and_vowel_signs_tell_words_apart():
+    assert rouge(["Küse äber alles"], ["Käse über alles"])["rouge1"] == pytest.approx(1 / 3)
+    assert words("हिन्दी में") == ["हिन्दी", "में"] and words("ÄPFEL, äpfel!") == ["äpfel", "äpfel"]
+    assert words("东京タワー is 2号") == ["东", "京", "タ", "ワー", "is", "2", "号"]
 
 
 @QUICK

@@ -1,9 +1,11 @@
 import copy
 from itertools import pairwise
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings, strategies as st
+from transformers import BartConfig, BartForConditionalGeneration, T5Config
 
 from helpers.models import generation, generation as rounds
 from helpers.models.generation import (
@@ -14,6 +16,7 @@ from helpers.models.generation import (
     evaluating,
     generate,
     generate_ids,
+    positions,
 )
 
 SESSION = settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -212,6 +215,36 @@ def test_wrong_parameters_are_named_before_anything_runs(
         generate(tiny_model, tiny_tokenizer, dialogues, show_progress=False, **parameters)
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"do_sample": True, "temperature": 2},
+        {"do_sample": True, "temperature": np.float32(0.5), "top_k": np.int64(5), "top_p": 1},
+        {"repetition_penalty": 2},
+        {"num_beams": np.int64(2), "length_penalty": 1, "early_stopping": "never"},
+        {"max_new_tokens": np.int64(4), "min_new_tokens": np.int32(1), "no_repeat_ngram_size": np.int64(2)},
+    ],
+)
+def test_every_kind_of_number_reaches_the_library_as_it_wants_it(say, dialogues, options):
+    parameters = {name: value for name, value in options.items() if not isinstance(value, str)}
+    found = check_parameters(options)
+    assert all(type(found[name]) is type(NEUTRAL[name]) and found[name] == parameters[name] for name in parameters)
+    assert say(dialogues, seed=0, **options) == say(dialogues, seed=0, **{name: found[name] for name in options})
+
+
+def test_a_model_says_how_many_positions_it_has(tiny_tokenizer, summaries):
+    torch.manual_seed(0)
+    sizes = {"d_model": 16, "encoder_layers": 1, "decoder_layers": 1, "encoder_ffn_dim": 16, "decoder_ffn_dim": 16}
+    heads = {"encoder_attention_heads": 1, "decoder_attention_heads": 1}
+    ends = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 1, "decoder_start_token_id": 1}
+    config = BartConfig(vocab_size=512, max_position_embeddings=64, **sizes, **heads, **ends)
+    model = BartForConditionalGeneration(config).eval()
+    with pytest.raises(GenerationError, match="max_new_tokens=64: this model has 64 positions.*at most 63"):
+        generate(model, tiny_tokenizer, summaries[1:2], max_new_tokens=64)
+    assert len(generate(model, tiny_tokenizer, summaries[1:2], max_new_tokens=63, show_progress=False)) == 1
+    assert positions(config) == 64 and positions(T5Config()) == float("inf")
+
+
 def test_every_parameter_has_a_rule_that_its_neutral_value_keeps():
     assert set(RULES) == set(NEUTRAL) and all(RULES[name][1](value) for name, value in NEUTRAL.items())
 
@@ -222,6 +255,7 @@ def test_every_parameter_has_a_rule_that_its_neutral_value_keeps():
         ("a single text", r"write \[prompt\]"),
         (["fine", 3], "not a list of texts"),
         (["fine", " \n"], r"prompts\[1\]: ' \\n' is empty"),
+        (["fine", "half \ud83d"], r"prompts\[1\]: 'half \\ud83d' holds half a character"),
     ],
 )
 def test_wrong_prompts_are_named(say, prompts, message):

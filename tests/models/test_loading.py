@@ -13,10 +13,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, models as token_models, pre_tokenizers
-from transformers import BertConfig, PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration
+from transformers import BartConfig, BertConfig, PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration
 
 from helpers.models import loading as models
-from helpers.models.loading import ModelError, head_is_tied, load_seq2seq, with_own_head
+from helpers.models.loading import ModelError, head_is_tied, load_seq2seq, load_tokenizer, with_own_head
 from helpers.models.sizes import count_parameters, untrained
 from helpers.settings import load_settings
 
@@ -53,6 +53,15 @@ def test_a_head_that_is_apart_already_is_left_as_it_is():
         and not head_is_tied(apart)
         and apart.config.tie_word_embeddings
     )
+
+
+def test_a_tokenizer_without_a_limit_gets_that_of_the_models_positions(tiny_tokenizer, tmp_path):
+    tokenizer = copy.deepcopy(tiny_tokenizer)
+    tokenizer.model_max_length = int(1e30)
+    tokenizer.save_pretrained(tmp_path)
+    for config, window in ((BartConfig(max_position_embeddings=128), 128), (T5Config(), int(1e30))):
+        config.save_pretrained(tmp_path)
+        assert load_tokenizer(load_settings("pocket", model=str(tmp_path))).model_max_length == window
 
 
 def test_t5config_ties_whatever_it_is_told():

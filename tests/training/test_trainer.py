@@ -1,6 +1,7 @@
 import math
 import subprocess
 import sys
+import threading
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -48,6 +49,24 @@ def runs(tiny_model, tiny_tokenizer, tmp_path_factory):
             show_progress=False,
         )
     return made
+
+
+def test_two_at_once_train_a_run_once(tiny_model, tiny_tokenizer, tmp_path):
+    first, second = [], []
+    threads = [
+        threading.Thread(
+            target=lambda found=found: found.append(
+                tiny_run(tiny_model, tiny_tokenizer, tmp_path, steps=4, evaluations=2)
+            )
+        )
+        for found in (first, second)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(run.loaded for run in (*first, *second)) == [False, True]
+    assert first[0].record == second[0].record and first[0].folder == second[0].folder
 
 
 def test_the_loss_falls_and_the_base_model_stays(runs, tiny_model, tiny_tokenizer, dialogues, summaries):

@@ -2,7 +2,11 @@
 figure.
 """
 
+import os
+import subprocess
+import sys
 from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -27,6 +31,7 @@ from helpers.visualization.palette import (
     luminance,
 )
 
+ROOT = Path(__file__).resolve().parents[2]
 DARK = "#111111"  # behind the outputs in JupyterLab's dark theme
 # What each kind of colour-blindness makes of linear RGB: Machado, Oliveira and Fernandes 2009, table 1, severity 1.
 VISIONS = {
@@ -132,3 +137,22 @@ def test_figures_bring_their_own_white_so_that_a_dark_theme_changes_nothing():
         label.get_color() for label in figure.axes[0].get_xticklabels()
     ]
     assert all(contrast(colour, "#ffffff") >= 4.5 for colour in texts)
+
+
+def test_figures_need_no_latex_whatever_the_users_matplotlibrc_says(tmp_path):
+    (tmp_path / "matplotlibrc").write_text("text.usetex: True\n", encoding="utf-8")
+    code = """
+from helpers.evaluation.statistics import Interval
+from helpers.visualization.plots import plot_intervals
+from helpers.visualization.widgets import png
+print(len(png(plot_intervals({"100 % of _these_": Interval(0.5, 0.4, 0.6)}, "score"))) > 1000)
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=ROOT,
+        env=os.environ | {"MATPLOTLIBRC": str(tmp_path / "matplotlibrc"), "PATH": str(tmp_path)},
+        capture_output=True,
+        encoding="utf-8",
+        check=False,
+    )
+    assert ended.stdout.strip() == "True", ended.stderr
