@@ -13,15 +13,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 SOURCES = [ROOT / "kit.py", *(path for name in ("helpers", "cli") for path in sorted((ROOT / name).rglob("*.py")))]
-LATER = (  # checked once they are rewritten
-    "applications",
-    "distillation",
-    "inside_a_transformer",
-    "pruning",
-    "quantization",
-)
 LABS = [path for path in sorted((ROOT / "labs").rglob("[!.]*.ipynb")) if "runs" not in path.parts]
-LABS = [path for path in LABS if path.stem not in LATER]
 
 LONGEST = 30  # words of a sentence
 MOST = 3000  # words of a numbered lab

@@ -1,11 +1,23 @@
 import json
 
+import numpy as np
 import pytest
 
 from helpers.evaluation.experiments import by_task
 from helpers.training.finetuning_methods import ATTENTION, full, lora
-from sweeps import Results, finetuning as finetuning_sweep, load_results, over_seeds, run_sweep
-from sweeps.finetuning import COMMAND, Bench, Point, points, sweeps, training_texts
+from sweeps import SEEDS, Results, finetuning as finetuning_sweep, load_results, run_sweep
+from sweeps.finetuning import (
+    COMMAND,
+    METHODS,
+    RANKS,
+    RATES,
+    USUAL_STEPS,
+    Bench,
+    Point,
+    points,
+    sweeps,
+    training_texts,
+)
 from tests.conftest import DIALOGUES, SUMMARIES
 from tests.tiny_world import tiny_settings
 
@@ -39,13 +51,21 @@ def bench(tiny_model, tiny_tokenizer, tmp_path_factory):
     return Bench(tiny_settings(folder, tiny_model, tiny_tokenizer, splits, train_steps=4))
 
 
-def test_every_point_has_a_name_of_its_own_and_three_seeds():
+def test_every_point_has_a_name_of_its_own_and_all_seeds():
     names = [point.name for point in points()]
-    assert len(set(names)) == len(names) and {name[-2:] for name in names} == {"s1", "s2", "s3"}
-    assert {point.method.options["r"] for point in sweeps()["ranks"]} == {1, 4, 8, 16, 64}
+    assert len(set(names)) == len(names) and {name[-2:] for name in names} == {f"s{seed}" for seed in SEEDS}
+    assert {point.method.options["r"] for point in sweeps()["ranks"]} == set(RANKS)
+    for name, found in sweeps().items():
+        assert {point.seed for point in found} == ({SEEDS[0]} if name == "rates" else set(SEEDS)), name
     assert Point(lora(8), 300, True, 2).name == "lora-r8-lr0.004-n300-mixed-s2"
     assert Point(lora(8, ATTENTION), 300, False, 2).name == "lora-r8-q+v-lr0.004-n300-s2"
     assert Point(full(), 2500, False, 1, 600).name == "full-lr0.0005-n2500-600steps-s1"
+    assert Point(full(), steps=USUAL_STEPS).name == Point(full()).name == "full-lr0.0005-n2500-s1"
+
+
+def test_the_rate_of_each_method_is_among_those_that_were_tried():
+    assert set(RATES) == set(METHODS)
+    assert all(method.learning_rate in RATES[name] for name, method in METHODS.items())
 
 
 def test_smaller_amounts_lie_within_larger_ones_and_mixtures_add_tasks():
@@ -77,17 +97,17 @@ def test_a_sweep_goes_on_where_it_stopped(bench, tmp_path, monkeypatch):
     assert set(by_task(found["base"]["tasks"], found["base"]["answered"])) == {"topic", "tone"}
 
 
-def test_a_point_is_its_mean_over_the_seeds_and_a_missing_seed_is_named():
+def test_a_point_has_a_row_for_each_seed_and_a_missing_seed_is_named():
     results = Results(
         {
             Point(full(), 2500, False, seed).name: {"rouge": {"rouge1": [0.1 * seed, 0.5]}, "answered": [1, seed % 2]}
-            for seed in (1, 2, 3)
+            for seed in SEEDS
         },
         COMMAND,
     )
-    assert over_seeds(results, Point(full())).tolist() == pytest.approx([0.2, 0.5])
-    assert over_seeds(results, Point(full()), "answered").tolist() == pytest.approx([1, 2 / 3])
+    assert results.scores(Point(full())) == pytest.approx(np.array([[0.1 * seed, 0.5] for seed in SEEDS]))
+    assert results.scores(Point(full()), "answered").tolist() == [[1, seed % 2] for seed in SEEDS]
     with pytest.raises(
         KeyError, match="full-lr0.0005-n300-s1.json is not among the results; make it with: python -m sweeps.finetuning"
     ):
-        over_seeds(results, Point(full(), 300))
+        results.scores(Point(full(), 300))

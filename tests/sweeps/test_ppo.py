@@ -1,5 +1,6 @@
 """The sweep of PPO: on a tiny model from end to end, and what is kept of the real one."""
 
+import json
 from importlib.metadata import version
 from pathlib import Path
 
@@ -9,13 +10,10 @@ import pytest
 from helpers.alignment.ppo_trainer import PPOConfig
 from helpers.alignment.reward_model import judged_toxicity, load_reward
 from helpers.settings import load_settings
-from sweeps import Results, load_results, over_seeds, run_sweep
-from sweeps.ppo import COMMAND, DRAWS, FOLDER, KL_COEFS, Bench, Point, points
+from sweeps import SEEDS, Results, load_results, run_sweep
+from sweeps.ppo import COMMAND, DRAWS, FOLDER, KEPT_ROUGE, KL_COEFS, Bench, Point, chosen_kl_coef, points
 from tests.conftest import DIALOGUES, SUMMARIES
 from tests.tiny_world import tiny_settings
-
-OLDER = pytest.mark.xfail(strict=True, reason="what is kept was measured with the model of the first generation")
-
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -31,13 +29,15 @@ def bench(tiny_model, tiny_tokenizer, tmp_path_factory):
         ]
         for split, repeats in (("train", 45), ("validation", 1), ("test", 1))
     }
+    world = json.dumps({"words": [], "values": [], "wording": {}})  # rude rows are marked in the kit's own data alone
+    (folder / "world.json").write_text(world, encoding="utf-8")
     return Bench(tiny_settings(folder, tiny_model, tiny_tokenizer, splits, train_steps=1, ppo_steps=2), folder / "work")
 
 
-def test_points_have_names_of_their_own_and_three_seeds():
+def test_points_have_names_of_their_own_and_all_seeds():
     names = [point.name for point in points()]
     assert (
-        len(set(names)) == len(names) == 3 * len(KL_COEFS)
+        len(set(names)) == len(names) == len(SEEDS) * len(KL_COEFS)
         and Point(0.5, 2).name == "kl0.5-s2"
         and PPOConfig().kl_coef in KL_COEFS
         and 0 in KL_COEFS
@@ -54,23 +54,64 @@ def test_a_point_is_measured_on_rude_and_on_polite_dialogues(bench, tmp_path):
         and not measured["stopped"]
         and not list((tmp_path / "work").iterdir())
     )
-    for kind in ("rude", "polite"):
-        assert (
-            np.shape(measured[kind]["judged"]) == np.shape(measured[kind]["completions"]) == (DRAWS, 3)
-            and len(found["base"]["ids"][kind]) == 3
-        )
-        assert np.abs(found["base"][kind]["kl"]).max() < 1e-3
+    for kind in ("rude", "polite", "validation"):
+        assert np.shape(measured[kind]["judged"]) == (DRAWS, 3) and np.abs(found["base"][kind]["kl"]).max() < 1e-3
+        assert len(found["base"]["ids"][kind]) == len(found["base"][f"{kind}_clusters"]) == 3
+        assert ("completions" in measured[kind]) == (kind != "validation")  # β is chosen by numbers alone
     assert set(found["base"]["ids"]["rude"]) == {"test-0", "test-2", "test-4"}
 
 
-def test_seeds_are_averaged_for_each_dialogue():
+def test_draws_are_averaged_for_each_seed_and_dialogue():
     results = Results(
-        {Point(0.5, seed).name: {"rude": {"judged": [[0.1 * seed, 0.0], [0.3 * seed, 0.6]]}} for seed in (1, 2, 3)},
+        {Point(0.5, seed).name: {"rude": {"judged": [[0.1 * seed, 0.0], [0.3 * seed, 0.6]]}} for seed in SEEDS}
+        | {"base": {"rude_clusters": ["inn", "bank"], "polite_clusters": ["zoo"]}},
         COMMAND,
     )
-    assert over_seeds(results, Point(0.5), "judged", within=("rude",)).tolist() == pytest.approx([0.4, 0.3])
+    wanted = np.array([[0.2 * seed, 0.3] for seed in SEEDS])
+    assert results.scores(Point(0.5), "judged", within=("rude",)) == pytest.approx(wanted)
+    assert results.interval(Point(0.5), "judged", within=("rude",)).estimate == pytest.approx(wanted.mean())
+    assert results.clusters("judged", within=("polite",)) == ["zoo"]
     with pytest.raises(KeyError, match=r"kl0-s1.json is not among the results; make it with: python -m sweeps.ppo"):
-        over_seeds(results, Point(0.0), "judged", within=("rude",))
+        results.scores(Point(0.0), "judged", within=("rude",))
+
+
+def simulated(judged, rouge, base_rouge=0.5):
+    """Results on two validation dialogues: β -> toxicity of each seed, β -> ROUGE-L."""
+    found = {
+        Point(beta, seed).name: {"validation": {"judged": [[value, value]], "rougeL": [[rouge[beta], rouge[beta]]]}}
+        for beta, values in judged.items()
+        for seed, value in zip(SEEDS, values)
+    }
+    return Results(found | {"base": {"validation": {"judged": [[0.2, 0.2]], "rougeL": [[base_rouge] * 2]}}}, COMMAND)
+
+
+FLAT = dict.fromkeys(KL_COEFS, 0.5)
+STEADY = {0.0: [0.06] * 5, 0.05: [0.05] * 5, 0.2: [0.07] * 5, 0.8: [0.1] * 5}
+
+
+@pytest.mark.parametrize(
+    ("judged", "rouge", "chosen"),
+    [
+        (STEADY, FLAT, 0.05),  # the lowest, where nothing varies
+        (STEADY, FLAT | {0.05: 0.5 * KEPT_ROUGE - 0.01}, 0.0),  # the lowest has lost too much of ROUGE
+        (STEADY, FLAT | {0.05: 0.5 * KEPT_ROUGE + 0.001}, 0.05),  # it may lose a tenth
+        (STEADY, FLAT | {0.0: 0.1, 0.05: 0.1, 0.2: 0.1}, 0.8),  # one alone keeps enough
+        (STEADY | {0.05: [0.01, 0.03, 0.05, 0.07, 0.09]}, FLAT, 0.05),  # an error of 0.014: 0.07 is not within it
+        (STEADY | {0.05: [-0.02, 0.01, 0.05, 0.09, 0.12]}, FLAT, 0.2),  # of 0.026: it is
+        (STEADY | {0.05: [-0.2, -0.1, 0.05, 0.2, 0.3]}, FLAT, 0.8),  # of 0.09: all are
+    ],
+)
+def test_beta_is_the_largest_within_an_error_of_the_least_toxic_that_keeps_rouge(judged, rouge, chosen):
+    assert chosen_kl_coef(simulated(judged, rouge)) == chosen
+
+
+def test_beta_is_chosen_without_test_dialogues():
+    results = simulated(STEADY, FLAT)
+    assert all(set(found) == {"validation"} for found in results.values()) and chosen_kl_coef(results) == 0.05
+
+
+def test_the_kits_beta_is_the_chosen_one():
+    assert PPOConfig().kl_coef == chosen_kl_coef(load_results(FOLDER, COMMAND))
 
 
 def test_the_kept_results_are_complete_and_of_these_settings():
@@ -82,11 +123,11 @@ def test_the_kept_results_are_complete_and_of_these_settings():
             kl_coef=point.kl_coef, anneal_steps=settings.ppo_steps, max_new_tokens=settings.max_new_tokens
         )
         assert found["config"] == vars(config) and len(found["history"]) == settings.ppo_steps, point.name
-        for kind in ("rude", "polite"):
+        for kind in ("rude", "polite", "validation"):
             assert np.shape(found[kind]["judged"]) == (DRAWS, len(results["base"]["ids"][kind])), point.name
+            assert len(results["base"][f"{kind}_clusters"]) == len(results["base"]["ids"][kind])
 
 
-@OLDER
 def test_the_kept_scores_are_those_of_the_kept_texts():
     """Judge and reward model as they are shipped, on the completions that the files hold; each release of the judge was
     fitted anew.

@@ -10,7 +10,7 @@ from helpers.data.loading import load_dialogues
 from helpers.evaluation.experiments import by_part
 from helpers.run_records import fingerprint
 from helpers.settings import load_settings
-from sweeps import Results, load_results, over_seeds, run_sweep
+from sweeps import SEEDS, Results, load_results, run_sweep
 from sweeps.pruning import COMMAND, FOLDER, KINDS, ROWS, STEPS, Bench, Point, points, sweeps
 from tests.conftest import DIALOGUES, SUMMARIES
 from tests.tiny_world import tiny_settings
@@ -30,10 +30,11 @@ def bench(tiny_model, tiny_tokenizer, tmp_path_factory):
     return Bench(tiny_settings(folder, tiny_model, tiny_tokenizer, splits, train_steps=2), folder / "runs")
 
 
-def test_every_point_has_a_name_of_its_own_and_recoveries_have_three_seeds():
+def test_every_point_has_a_name_of_its_own_and_recoveries_have_all_seeds():
     names = [point.name for point in points()]
     assert len(set(names)) == len(names) and {point.kind for point in points()} == set(KINDS)
-    assert all(point.seed in (1, 2, 3) and point.recovery != "none" for point in sweeps()["recovery"])
+    assert all(point.trained for point in sweeps()["recovery"]) and not any(point.trained for point in sweeps()["cuts"])
+    assert {point.seed for point in sweeps()["recovery"]} == set(SEEDS)
     assert {(point.kind, point.share) for point in sweeps()["recovery"]} <= {
         (point.kind, point.share) for point in sweeps()["cuts"]
     }
@@ -76,23 +77,24 @@ def test_recovery_by_all_weights_keeps_zeros_and_a_merged_adapter_does_not(bench
     )
 
 
-def test_seeds_are_averaged_for_each_dialogue():
+def test_a_recovery_has_a_row_for_each_seed_and_a_cut_has_one():
     results = Results(
         {
             Point("layer", 0.5, "full", seed).name: {"loss": [seed, 1.0], "rouge": {"rouge1": [0.1 * seed, 0.5]}}
-            for seed in (1, 2, 3)
+            for seed in SEEDS
         }
-        | {Point("layer", 0.5).name: {"loss": [7.0, 3.0]}},
+        | {Point("layer", 0.5).name: {"loss": [7.0, 3.0]}, "base": {"clusters": ["inn", "bank"]}},
         COMMAND,
     )
-    assert over_seeds(results, Point("layer", 0.5, "full"), "loss").tolist() == [2.0, 1.0] and over_seeds(
-        results, Point("layer", 0.5), "loss"
-    ).tolist() == [7.0, 3.0]
-    assert over_seeds(results, Point("layer", 0.5, "full"), "rouge1").tolist() == pytest.approx([0.2, 0.5])
+    cut, retrained = Point("layer", 0.5), Point("layer", 0.5, "full")
+    assert results.scores(retrained, "loss").tolist() == [[seed, 1] for seed in SEEDS]
+    assert results.scores(cut, "loss").tolist() == [[7.0, 3.0]]
+    assert results.scores(retrained) == pytest.approx(np.array([[0.1 * seed, 0.5] for seed in SEEDS]))
+    assert results.interval(retrained, "loss", minus=cut).estimate == pytest.approx(np.mean(SEEDS) / 2 + 0.5 - 5)
     with pytest.raises(
         KeyError, match=r"layer-0.9-none.json is not among the results; make it with: python -m sweeps.pruning"
     ):
-        over_seeds(results, Point("layer", 0.9), "loss")
+        results.scores(Point("layer", 0.9), "loss")
 
 
 def test_the_kept_results_are_complete_and_of_these_settings():
@@ -100,6 +102,7 @@ def test_the_kept_results_are_complete_and_of_these_settings():
     assert set(results) == {"base", *(point.name for point in points())}
     rows = next(iter(by_part(load_dialogues(settings)["test"]).values()))[:ROWS]
     assert results["base"]["ids"] == [row["id"] for row in rows]
+    assert results["base"]["clusters"] == [row["scenario"] for row in rows]
     for point in points():
         found = results[point.name]
         assert len(found["loss"]) == len(found["rouge"]["rouge1"]) == ROWS, point.name

@@ -13,7 +13,7 @@ from helpers.models.loading import load_seq2seq
 from helpers.run_records import fingerprint
 from helpers.settings import load_settings
 from helpers.training.finetuning_methods import full, lora, qat
-from sweeps import Results, each_seed, finetuning as finetuning_sweep, load_results, over_seeds, run_sweep
+from sweeps import SEEDS, Results, finetuning as finetuning_sweep, load_results, run_sweep
 from sweeps.quantization import (
     BEFORE,
     COMMAND,
@@ -31,9 +31,6 @@ from sweeps.quantization import (
 from tests import conftest
 from tests.compression.quantization_cases import wide_model
 from tests.tiny_world import tiny_settings
-
-OLDER = pytest.mark.xfail(strict=True, reason="what is kept was measured with the model of the first generation")
-
 
 ROWS = [
     {"id": f"row-{number}", "dialogue": dialogue, "summary": summary}
@@ -56,9 +53,10 @@ def bench(tiny_tokenizer, tmp_path_factory):
     )
 
 
-def test_every_point_has_a_name_of_its_own_three_seeds_and_a_control_at_the_same_rate():
+def test_every_point_has_a_name_of_its_own_all_seeds_and_a_control_at_the_same_rate():
     names = [point.name for point in points()]
-    assert len(set(names)) == len(names) == 24 and {name[-2:] for name in names} == {"s1", "s2", "s3"}
+    assert len(set(names)) == len(names) == 8 * len(SEEDS)
+    assert {name[-2:] for name in names} == {f"s{seed}" for seed in SEEDS}
     assert Point(qat(2, 1e-3), 1).name == "qat2-lr0.001-s1" and Point(lora(), 2, True).name == "qlora-lr0.004-s2"
     rounding = sweeps()["rounding"]
     assert {(point.method.kind, point.method.learning_rate, point.forms) for point in rounding} == {
@@ -98,18 +96,19 @@ def test_points_are_measured_in_their_forms_and_leave_nothing_behind(bench, tmp_
     )
 
 
-def test_a_point_is_its_mean_over_the_seeds_and_a_missing_seed_is_named():
+def test_a_point_has_a_row_for_each_seed_and_a_missing_seed_is_named():
     results = Results(
-        {Point(full(1e-3), seed).name: {"scores": {"int2": {"loss": [0.1 * seed, 0.5]}}} for seed in (1, 2, 3)}, COMMAND
+        {Point(full(1e-3), seed).name: {"scores": {"int2": {"loss": [0.1 * seed, 0.5]}}} for seed in SEEDS}
+        | {"base": {"clusters": ["inn"], "loss_clusters": ["inn", "bank"]}},
+        COMMAND,
     )
-    assert each_seed(results, Point(full(1e-3)), "loss", within=("scores", "int2")).shape == (3, 2)
-    assert over_seeds(results, Point(full(1e-3)), "loss", within=("scores", "int2")).tolist() == pytest.approx(
-        [0.2, 0.5]
-    )
+    form = {"metric": "loss", "within": ("scores", "int2")}
+    assert results.scores(Point(full(1e-3)), **form) == pytest.approx(np.array([[0.1 * seed, 0.5] for seed in SEEDS]))
+    assert results.clusters(**form) == ["inn", "bank"] and results.clusters("rouge1", form["within"]) == ["inn"]
     with pytest.raises(
         KeyError, match="qlora-lr0.004-s1.json is not among the results; make it with: python -m sweeps.quantization"
     ):
-        over_seeds(results, Point(lora(), four_bit=True), "loss", within=("scores", "nf4"))
+        results.scores(Point(lora(), four_bit=True), "loss", within=("scores", "nf4"))
 
 
 @pytest.fixture(scope="module")
@@ -121,6 +120,7 @@ def test_every_kept_point_is_there_and_has_all_scores(kept):
     settings = load_settings("pocket")
     assert set(kept) == {"base", *(point.name for point in points())}
     wanted = {"loss": settings.test_rows, "rouge1": SUMMARIES, "rougeL": SUMMARIES}
+    assert {metric: len(kept.clusters(metric, ("scores",))) for metric in wanted} == wanted
     for name, found in kept.items():
         for scores in (
             {form: found["scores"][model][form] for model in BEFORE for form in BEFORE[model]}
@@ -132,7 +132,6 @@ def test_every_kept_point_is_there_and_has_all_scores(kept):
             ), name
 
 
-@OLDER
 def test_kept_points_belong_to_the_shipped_model_and_settings(kept):
     settings, marks = load_settings("pocket"), kept["base"]["fingerprints"]
     base = load_seq2seq(settings)[1]
@@ -151,7 +150,6 @@ def test_kept_points_belong_to_the_shipped_model_and_settings(kept):
         assert record["method"]["options"] == dict(point.method.options), point.name
 
 
-@OLDER
 def test_the_loss_of_the_base_in_four_bits_measured_again_is_what_is_kept(kept):
     bench = finetuning_sweep.Bench(load_settings("pocket"))
     again = pair_losses(in_form(bench.model, "nf4"), bench.tokenizer, bench.encode(*summary_pairs(bench.test[:20])))

@@ -1,16 +1,15 @@
 """The kept results of the sweeps: complete, of the shipped weights, and reproducible."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from helpers.models.loading import load_seq2seq
 from helpers.run_records import fingerprint
 from helpers.settings import load_settings
-from sweeps import load_results
-from sweeps.finetuning import COMMAND, FOLDER, Bench, points, sweeps
-
-OLDER = pytest.mark.xfail(strict=True, reason="what is kept was measured with the model of the first generation")
-
+from sweeps import PACKAGES, SEEDS, load_results
+from sweeps.finetuning import COMMAND, FOLDER, METHODS, RATES, Bench, Point, points, sweeps
 
 TOLERANCE = (
     0.03  # of the mean ROUGE-1: other processors and numbers of threads round otherwise, and training amplifies it
@@ -30,7 +29,6 @@ def test_every_point_is_there_and_has_all_scores(results):
         assert len(found["answered"]) == answers and 0 <= np.mean(found["answered"]) <= 1, name
 
 
-@OLDER
 def test_they_belong_to_the_shipped_model_and_settings(results):
     settings = load_settings("pocket")
     base = fingerprint(load_seq2seq(settings)[1])
@@ -42,6 +40,22 @@ def test_they_belong_to_the_shipped_model_and_settings(results):
             settings.batch_size,
         ), point.name
         assert record["method"]["options"] == dict(point.method.options), point.name
+
+
+def test_each_says_what_it_was_made_with(results):
+    for point in points():
+        made = results[point.name]["made"]
+        assert set(made["versions"]) == set(PACKAGES) and made["machine"] and made["seconds"] > 0, point.name
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_the_rate_of_a_method_is_that_of_the_lowest_validation_loss_of_the_first_seed(results, name):
+    tried = {rate: Point(replace(METHODS[name], learning_rate=rate), seed=SEEDS[0]) for rate in RATES[name]}
+    losses = {
+        rate: min(loss for _, loss in results[point.name]["record"]["validation_losses"])
+        for rate, point in tried.items()
+    }
+    assert METHODS[name].learning_rate == min(losses, key=losses.get)
 
 
 @pytest.mark.full

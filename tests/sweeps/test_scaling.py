@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from helpers.transformer.language_models import Shape
-from sweeps import SEEDS, Results, load_results, run_sweep
+from sweeps import Results, load_results, run_sweep
 from sweeps.scaling import (
     BUDGETS,
     COMMAND,
@@ -12,6 +12,7 @@ from sweeps.scaling import (
     FAR,
     FOLDER,
     HELD_OUT,
+    SEEDS,
     SHAPES,
     SPECIALIST,
     Bench,
