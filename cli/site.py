@@ -34,6 +34,7 @@ DOCUMENTS = (
     "docs/concepts.md",
     "docs/glossary.md",
     "docs/results.md",
+    "docs/claims.md",
     "docs/teaching.md",
     "docs/troubleshooting.md",
     "docs/structure.md",
