@@ -2,7 +2,8 @@
 the results.
 
 A sweep gives two things: *points*, each with a `name`, and a *bench* with `base()` -> dict, what is known before any
-run, and `measure(point, work)` -> dict, one run, whose checkpoints go to the folder `work` until it is done.
+run, and `measure(point, work)` -> dict, one run, whose checkpoints go to the folder `work` until it is done. A bench
+with `settings` computes on their device, others on the processor.
 """
 
 from __future__ import annotations
@@ -49,8 +50,8 @@ def run_sweep(chosen: Sequence, bench, results: Path, work: Path):
         if not path.exists():
             start = time.perf_counter()
             found = bench.measure(point, work)
-            device = getattr(getattr(bench, "settings", None), "device", "cpu")
-            write_json(path, found | {"made": provenance(device) | {"seconds": round(time.perf_counter() - start)}})
+            made = provenance(bench.settings.device if hasattr(bench, "settings") else "cpu")
+            write_json(path, found | {"made": made | {"seconds": round(time.perf_counter() - start)}})
 
 
 def provenance(device: str = "cpu") -> dict:
@@ -84,12 +85,10 @@ class Results(dict):
         """
         if point == "base":
             names = ["base"]
+        elif getattr(point, "trained", True):
+            names = [replace(point, seed=seed).name for seed in self.seeds]
         else:
-            names = (
-                [replace(point, seed=seed).name for seed in self.seeds]
-                if getattr(point, "trained", True)
-                else [point.name]
-            )
+            names = [point.name]
         rows = []
         for name in names:
             found = self[name]

@@ -33,7 +33,7 @@ from helpers.transformer.families import (
     turn_questions,
 )
 from helpers.transformer.objectives import FAMILIES, SENTINEL, excerpt
-from sweeps import RESULTS, Results, command_line
+from sweeps import RESULTS, Results, cluster_of, command_line
 
 SEEDS = (1, 2, 3)
 FOLDER, COMMAND = RESULTS / "families", "python -m sweeps.families"
@@ -103,9 +103,10 @@ class Bench:
         return self.tokenizer([row["dialogue"] for row in rows], add_special_tokens=False)["input_ids"]
 
     def base(self) -> dict:
-        """Which dialogues were held out, and how much text there was to learn from."""
+        """Which dialogues were held out, what they are alike in, and how much text there was to learn from."""
         return {
             "ids": [row["id"] for row in self.held_out],
+            "clusters": [cluster_of(row) for row in self.held_out],
             "dialogues": len(self.train),
             "tokens": sum(map(len, self.ids)),
         }

@@ -21,7 +21,15 @@ COLOURS = {
     "reference": "#000000",
     "baseline": GREY,
 }
-METHODS = {"full": RED, "lora": BLUE, "prompt": PINK, "ia3": GREEN, "cross-attention": SKY, "norms": GREY}
+METHODS = {
+    "full": RED,
+    "lora": BLUE,
+    "prompt": PINK,
+    "ia3": GREEN,
+    "cross-attention": SKY,
+    "adapters": "#000000",
+    "norms": GREY,
+}
 SERIES = (BLUE, ORANGE, GREEN, PINK, SKY, RED)  # for what has no colour of its own
 COMPRESSION = {
     "float32": "#000000",
