@@ -17,7 +17,14 @@ import numpy as np
 from helpers.data.loading import load_dialogues, load_tasks
 from helpers.data.pairs import encode_pairs, summary_pairs
 from helpers.data.prompts import build_prompt
-from helpers.evaluation.experiments import baselines, by_part, reference_ceiling, run_condition, score_tasks
+from helpers.evaluation.experiments import (
+    baselines,
+    by_part,
+    clusters_of,
+    reference_ceiling,
+    run_condition,
+    score_tasks,
+)
 from helpers.evaluation.faithfulness import FactChecker, lexicon_of, load_fact_checker
 from helpers.evaluation.metrics import rouge_per_dialogue
 from helpers.evaluation.statistics import Interval
@@ -72,7 +79,7 @@ class Judge:
 
     def __call__(self, runs, rows):
         """{measure: interval} of N texts for each of S runs, (S lists); row i of each run is about rows[i]."""
-        clusters = [row["scenario"] or row["id"] for row in rows]
+        clusters = clusters_of(rows)
         columns = {}
         for texts in runs:
             rouge = rouge_per_dialogue(texts, [row["summaries"] for row in rows])
@@ -97,7 +104,7 @@ def _in_context(model, tokenizer, settings, rows, train_rows, judge):
     for name, options in CONDITIONS.items():
         outcome = outcomes[name] = run_condition(name, model, tokenizer, settings, rows, train_rows, **options)
         yield name, judge(outcome.completions, rows)
-    clusters = [row["scenario"] or row["id"] for row in rows]
+    clusters = clusters_of(rows)
     for name, pair in DIFFERENCES.items():
         scores = {metric: [outcomes[each].per_dialogue(metric) for each in pair] for metric in ("rouge1", "rougeL")}
         yield name, {metric: difference_over_seeds(*both, clusters) for metric, both in scores.items()}

@@ -29,11 +29,6 @@ SEEDS = (1, 2, 3, 4, 5)
 PACKAGES = ("torch", "transformers", "peft", "numpy")  # whose versions decide a result
 
 
-def cluster_of(row: Mapping) -> str:
-    """What rows are alike in: the scenario where the data has them, else the dialogue itself."""
-    return row.get("scenario") or row["id"]
-
-
 def each_once(sweeps: Iterable[Sequence]) -> list:
     """The points of several sweeps; those that share their name count once."""
     return list({point.name: point for points in sweeps for point in points}.values())

@@ -30,7 +30,7 @@ from helpers.compression.classifier import (
 from helpers.compression.distillation import half_of, remembering, student_of
 from helpers.data.loading import load_dialogues
 from helpers.data.pairs import encode_pairs, summary_pairs
-from helpers.evaluation.experiments import by_part, run_condition
+from helpers.evaluation.experiments import by_part, clusters_of, run_condition
 from helpers.evaluation.losses import pair_losses
 from helpers.models.generation import generate
 from helpers.models.loading import load_seq2seq
@@ -39,7 +39,7 @@ from helpers.run_records import KEPT, fingerprint
 from helpers.settings import load_settings, seed_everything
 from helpers.training.finetuning_methods import Method, distilled, full
 from helpers.training.trainer import train
-from sweeps import RESULTS, SEEDS, cluster_of, command_line, each_once
+from sweeps import RESULTS, SEEDS, command_line, each_once
 
 FOLDER, COMMAND = RESULTS / "distillation", "python -m sweeps.distillation"
 TEMPERATURES, MIXTURES = (1.0, 2.0, 4.0), (0.0, 0.5, 1.0)
@@ -182,7 +182,7 @@ class Bench:
             "teacher": fingerprint(self.teacher),
             "parameters": count_parameters(self.teacher).total,
             "student_parameters": count_parameters(self.student).total,
-            "clusters": [cluster_of(row) for row in self.test],
+            "clusters": clusters_of(self.test),
             "classes": list(self.classes.names),
             "classifier": self.class_scores(self.class_teacher),
         }

@@ -17,7 +17,7 @@ import numpy as np
 import torch
 
 from helpers.data.loading import load_dialogues
-from helpers.evaluation.experiments import by_part
+from helpers.evaluation.experiments import by_part, clusters_of
 from helpers.models.loading import load_tokenizer
 from helpers.run_records import fingerprint
 from helpers.settings import load_settings
@@ -33,7 +33,7 @@ from helpers.transformer.families import (
     turn_questions,
 )
 from helpers.transformer.objectives import FAMILIES, SENTINEL, excerpt
-from sweeps import RESULTS, Results, cluster_of, command_line
+from sweeps import RESULTS, Results, command_line
 
 SEEDS = (1, 2, 3)
 FOLDER, COMMAND = RESULTS / "families", "python -m sweeps.families"
@@ -106,7 +106,7 @@ class Bench:
         """Which dialogues were held out, what they are alike in, and how much text there was to learn from."""
         return {
             "ids": [row["id"] for row in self.held_out],
-            "clusters": [cluster_of(row) for row in self.held_out],
+            "clusters": clusters_of(self.held_out),
             "dialogues": len(self.train),
             "tokens": sum(map(len, self.ids)),
         }

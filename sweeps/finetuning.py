@@ -15,7 +15,7 @@ from pathlib import Path
 
 from helpers.data.loading import load_dialogues, load_tasks
 from helpers.data.pairs import encode_pairs, summary_pairs
-from helpers.evaluation.experiments import answered_exactly, by_part, run_condition
+from helpers.evaluation.experiments import answered_exactly, by_part, clusters_of, run_condition
 from helpers.models.loading import load_seq2seq
 from helpers.settings import PROFILES, load_settings, seed_everything
 from helpers.training.finetuning_methods import (
@@ -32,7 +32,7 @@ from helpers.training.finetuning_methods import (
     selective,
 )
 from helpers.training.trainer import train
-from sweeps import RESULTS, SEEDS, cluster_of, command_line, each_once
+from sweeps import RESULTS, SEEDS, command_line, each_once
 
 FOLDER, COMMAND = RESULTS / "finetuning", "python -m sweeps.finetuning"
 USUAL_STEPS = PROFILES["pocket"]["train_steps"]
@@ -174,7 +174,7 @@ class Bench:
 
     def base(self) -> dict:
         """What is known before any training: the scores of the base model, and which tasks were answered."""
-        scenarios = {row["id"]: cluster_of(row) for row in self.test}
+        scenarios = dict(zip([row["id"] for row in self.test], clusters_of(self.test)))
         return self.scores(self.model) | {
             "tasks": [{"id": task["id"], "task": task["task"]} for task in self.test_tasks],
             "clusters": list(scenarios.values()),

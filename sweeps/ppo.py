@@ -21,12 +21,12 @@ from helpers.alignment.reward_model import load_reward
 from helpers.data.loading import load_dialogues
 from helpers.data.pairs import encode_pairs, summary_pairs
 from helpers.data.prompts import build_prompt
-from helpers.evaluation.experiments import by_part, rude_rows
+from helpers.evaluation.experiments import by_part, clusters_of, rude_rows
 from helpers.models.loading import load_seq2seq
 from helpers.settings import load_settings, seed_everything
 from helpers.training.finetuning_methods import full
 from helpers.training.trainer import train
-from sweeps import RESULTS, SEEDS, Results, cluster_of, command_line
+from sweeps import RESULTS, SEEDS, Results, command_line
 
 FOLDER, COMMAND = RESULTS / "ppo", "python -m sweeps.ppo"
 KL_COEFS = (0.0, 0.05, 0.2, 0.8)
@@ -102,7 +102,7 @@ class Bench:
         """The supervised model, before any reinforcement."""
         return self.scores(Policy.from_supervised(self.supervised)) | {
             "ids": {kind: [row["id"] for row in rows] for kind, rows in self.rows.items()},
-            **{f"{kind}_clusters": [cluster_of(row) for row in rows] for kind, rows in self.rows.items()},
+            **{f"{kind}_clusters": clusters_of(rows) for kind, rows in self.rows.items()},
         }
 
     def measure(self, point: Point, work: Path) -> dict:

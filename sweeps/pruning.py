@@ -18,7 +18,7 @@ from helpers.compression.pruning import input_norms, pruned, two_of_four, wanda,
 from helpers.compression.structured_pruning import gradient_importance, magnitudes, smaller
 from helpers.data.loading import load_dialogues
 from helpers.data.pairs import encode_pairs, summary_pairs
-from helpers.evaluation.experiments import by_part, run_condition
+from helpers.evaluation.experiments import by_part, clusters_of, run_condition
 from helpers.evaluation.losses import pair_losses
 from helpers.models.loading import load_seq2seq
 from helpers.models.sizes import count_parameters
@@ -26,7 +26,7 @@ from helpers.run_records import KEPT, fingerprint
 from helpers.settings import load_settings, seed_everything
 from helpers.training.finetuning_methods import full, lora, sparse
 from helpers.training.trainer import train
-from sweeps import RESULTS, SEEDS, cluster_of, command_line, each_once
+from sweeps import RESULTS, SEEDS, command_line, each_once
 
 FOLDER, COMMAND = RESULTS / "pruning", "python -m sweeps.pruning"
 SPARSITIES = (0.1, 0.3, 0.5, 0.7, 0.9)
@@ -149,7 +149,7 @@ class Bench:
         return {
             "start": fingerprint(self.model),
             "ids": [row["id"] for row in self.rows],
-            "clusters": [cluster_of(row) for row in self.rows],
+            "clusters": clusters_of(self.rows),
             "calibration": len(self.calibration),
         }
 

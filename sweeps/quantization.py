@@ -16,13 +16,13 @@ import numpy as np
 
 from helpers.compression.quantized_models import converted, low_bits, nf4, quantized
 from helpers.data.pairs import summary_pairs
-from helpers.evaluation.experiments import run_condition
+from helpers.evaluation.experiments import clusters_of, run_condition
 from helpers.evaluation.losses import pair_losses
 from helpers.run_records import KEPT, fingerprint
 from helpers.settings import load_settings, seed_everything
 from helpers.training.finetuning_methods import Method, full, lora, qat
 from helpers.training.trainer import train
-from sweeps import RESULTS, SEEDS, Results, cluster_of, command_line, finetuning as finetuning_sweep
+from sweeps import RESULTS, SEEDS, Results, command_line, finetuning as finetuning_sweep
 
 FOLDER, COMMAND = RESULTS / "quantization", "python -m sweeps.quantization"
 SHARE = 8  # of the steps of a fine-tuning, one in so many
@@ -119,8 +119,8 @@ class Bench(finetuning_sweep.Bench):
                 name: {form: self.scores(in_form(models[name], form)) for form in forms}
                 for name, forms in BEFORE.items()
             },
-            "loss_clusters": [cluster_of(row) for row in self.test],
-            "clusters": [cluster_of(row) for row in self.test[:SUMMARIES]],
+            "loss_clusters": clusters_of(self.test),
+            "clusters": clusters_of(self.test[:SUMMARIES]),
             "fingerprints": {name: fingerprint(model) for name, model in models.items()},
         }
 

@@ -6,6 +6,7 @@ from .experiments import (
     baselines as baselines,
     by_part as by_part,
     by_task as by_task,
+    clusters_of as clusters_of,
     draw_exemplars as draw_exemplars,
     headline as headline,
     load_task_rows as load_task_rows,

@@ -24,19 +24,22 @@ class Outcome:
         completions: D lists (draws of exemplars) of N texts.
         scores: ROUGE type -> (D, N) F1 in [0, 1], best of the reference summaries.
         dropped: exemplars that did not fit into the window, in all prompts together.
+        clusters: N names; dialogues of one name are drawn together (`clusters_of`). None: every dialogue alone.
     """
 
     name: str
     completions: list[list[str]]
     scores: dict[str, np.ndarray]
     dropped: int
+    clusters: list[str] | None = None
 
     def per_dialogue(self, metric: str = "rougeL") -> np.ndarray:
-        """(N,) the mean over draws, one number a dialogue: the unit that intervals are clustered by."""
+        """(N,) the mean over draws, one number a dialogue."""
         return self.scores[metric].mean(axis=0)
 
     def interval(self, metric: str = "rougeL") -> Interval:
-        return mean_interval(self.per_dialogue(metric))
+        """The mean over dialogues with its interval over clusters."""
+        return mean_interval(self.per_dialogue(metric), self.clusters)
 
 
 def headline(row) -> str:
@@ -100,9 +103,15 @@ def run_condition(
             )
         )
         scores.append(rouge_per_dialogue(completions[-1], [row["summaries"] for row in dialogues]))
-    return Outcome(
-        name, completions, {metric: np.stack([score[metric] for score in scores]) for metric in scores[0]}, dropped
-    )
+    by_metric = {metric: np.stack([score[metric] for score in scores]) for metric in scores[0]}
+    return Outcome(name, completions, by_metric, dropped, clusters_of(dialogues))
+
+
+def clusters_of(rows: Sequence) -> list[str]:
+    """What each row is alike with others in, and intervals draw together: its scenario where the data has them, else
+    the dialogue itself.
+    """
+    return [row.get("scenario") or row["id"] for row in rows]
 
 
 def by_part(split: Sequence) -> dict[str, list[dict]]:

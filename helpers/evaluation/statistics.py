@@ -118,6 +118,7 @@ def ratio_interval(
     level: float = 0.95,
     resamples: int = 2000,
     seed: int = 0,
+    clusters: Sequence | None = None,
 ) -> Interval:
     """mean(above) / mean(below) with a percentile bootstrap interval; row i of all columns is about the same dialogue.
 
@@ -126,6 +127,7 @@ def ratio_interval(
     Args:
         above, below: N numbers each, such as what a method gains and what there was to gain.
         minus: two more columns, whose ratio is subtracted; all four are drawn together.
+        clusters: N names; rows of one name are drawn together. None: every row alone.
     Raises:
         ValueError: no rows, unequal lengths, a number that is not finite.
     """
@@ -138,6 +140,9 @@ def ratio_interval(
             f"columns: {[len(column) for column in columns]} numbers; a ratio of paired rows needs the same "
             "rows in all of them"
         )
+    if clusters is not None:
+        numbers = np.unique(np.asarray(clusters), return_inverse=True)[1]
+        columns = [np.bincount(numbers, weights=column) for column in columns]  # sums: all that a ratio of means takes
 
     def ratio(*drawn, axis=-1):
         sums = [column.sum(axis) for column in drawn]

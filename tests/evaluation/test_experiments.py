@@ -8,6 +8,7 @@ from helpers.evaluation.experiments import (
     Outcome,
     baselines,
     by_part,
+    clusters_of,
     draw_exemplars,
     headline,
     load_task_rows,
@@ -15,6 +16,7 @@ from helpers.evaluation.experiments import (
     run_condition,
     score_tasks,
 )
+from helpers.evaluation.statistics import mean_interval
 from helpers.models.generation import generate
 from helpers.settings import load_settings
 
@@ -188,3 +190,12 @@ def test_the_reference_ceiling_needs_two_summaries(rows):
 def test_the_mean_over_draws_is_the_unit_of_intervals():
     outcome = Outcome("one-shot", [["a", "b"]] * 2, {"rougeL": np.array([[0.0, 1.0], [1.0, 1.0]])}, 0)
     assert outcome.per_dialogue().tolist() == [0.5, 1.0]
+
+
+def test_dialogues_of_one_scenario_are_drawn_together_others_alone():
+    rows = [{"id": "7", "scenario": "inn"}, {"id": "8", "scenario": "inn"}, {"id": "9", "scenario": None}, {"id": "10"}]
+    assert clusters_of(rows) == ["inn", "inn", "9", "10"]
+    values, names = np.repeat([0.0, 0.3, 1.0], 10), np.repeat(["a", "b", "c"], 10).tolist()
+    alone, alike = (Outcome("one-shot", [[""] * 30], {"rougeL": values[None]}, 0, each) for each in (None, names))
+    assert alike.interval() == mean_interval(values, names)
+    assert alike.interval().high - alike.interval().low > 1.5 * (alone.interval().high - alone.interval().low)

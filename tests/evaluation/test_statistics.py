@@ -148,3 +148,9 @@ def test_rows_of_a_ratio_stay_together_and_another_ratio_is_subtracted():
         ratio_interval(below, below[1:])
     with pytest.raises(ValueError, match=r"minus\[1\]\[0\] is nan"):
         ratio_interval(below, below, minus=(below, below * np.nan))
+
+
+def test_a_ratio_over_clusters_is_that_of_their_sums():
+    above, below = [1.0, 2.0, 0.0, 4.0], [2.0, 2.0, 1.0, 5.0]
+    over = ratio_interval(above, below, clusters=["a", "a", "b", "b"])
+    assert over == ratio_interval([3.0, 4.0], [4.0, 6.0]) and over.estimate == pytest.approx(0.7)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from helpers.hardware import machine
-from sweeps import PACKAGES, SEEDS, Results, cluster_of, command_line, each_once, load_results, run_sweep
+from sweeps import PACKAGES, SEEDS, Results, command_line, each_once, load_results, run_sweep
 from sweeps.intervals import difference_over_seeds, mean_over_seeds
 
 
@@ -199,8 +199,3 @@ def test_a_metric_or_a_table_may_have_rows_of_its_own(results):
     assert results.clusters("other gap", within=("tasks",)) == ["a", "a", "b", "c"]
     found = results.interval(Run("one"), "gap", within=("tasks",))
     assert found == mean_over_seeds(2 * DRAWS[0][:, :4], SCENARIOS[:4])
-
-
-def test_rows_without_a_scenario_are_alike_with_their_own_dialogue_alone():
-    assert cluster_of({"id": "7", "scenario": "inn"}) == "inn"
-    assert cluster_of({"id": "7", "scenario": None}) == cluster_of({"id": "7"}) == "7"
