@@ -197,7 +197,8 @@ def test_every_module_is_listed_in_its_folder_and_no_other():
 def test_every_package_has_its_reason():
     rows = table_rows((ROOT / "docs" / "dependencies.md").read_text(encoding="utf-8"))
     given = [name.strip() for row in rows for name in row[0].split(",")]
-    lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    lists = ("requirements.txt", "requirements-models.txt")
+    lines = [line for name in lists for line in (ROOT / name).read_text(encoding="utf-8").splitlines()]
     needed = [re.match(r"[\w.-]+", line)[0] for line in lines if re.match(r"\w", line)]
     assert sorted(given) == sorted(needed)
 
