@@ -154,7 +154,7 @@ class Environment:
     def _pip(self, *arguments):
         if self._pip_status(*arguments):
             raise KitError(
-                "the installation failed (see above); it needs a network once, and about 3 GB of disk, "
+                "the installation failed (see above); it needs a network once, and about 4 GB of disk, "
                 "10 GB where torch brings CUDA; run the same command again"
             )
 

