@@ -74,7 +74,7 @@ def test_several_programs_add_at_once_and_nothing_is_lost(tmp_path):
         subprocess.Popen([sys.executable, "-c", program, str(store.path), name], cwd=ROOT)
         for name in ("Ann", "Bo", "Cy")
     ]
-    assert [process.wait(timeout=120) for process in running] == [0, 0, 0]
+    assert [process.wait(timeout=600) for process in running] == [0, 0, 0]
     assert len(store.rankings()) == 60 and not any(store.unranked(name) for name in ("Ann", "Bo", "Cy"))
 
 
