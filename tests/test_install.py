@@ -105,7 +105,7 @@ def run_in(python, notebook, folder, variables):
             command = [str(python), "-m", "ipykernel_launcher", "-f", "{connection_file}"]
             return KernelSpec(argv=command, language="python", display_name="another Python")
 
-    client = NotebookClient(notebook, kernel_manager_class=Kernel, timeout=240, shutdown_kernel="immediate")
+    client = NotebookClient(notebook, kernel_manager_class=Kernel, timeout=900, shutdown_kernel="immediate")
     own = ("LAB_", "HF_", "PIP_", "GIT_", "PYTHON", "COV_")
     kept = {name: value for name, value in os.environ.items() if not name.startswith(own)}
     with client.setup_kernel(cwd=str(folder), env=kept | variables):

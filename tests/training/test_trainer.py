@@ -184,7 +184,7 @@ def test_a_killed_run_ends_at_the_weights_of_an_uninterrupted_one(
         check=False,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=900,
         encoding="utf-8",
     )
     assert killed.returncode in (-9, 9), killed.stderr
