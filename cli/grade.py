@@ -30,6 +30,7 @@ CALL = re.compile(r'^check_(?:exercise|experiment)\("(\w+)", (\w+)\)', re.MULTIL
 QUESTION = re.compile(r"^### Question (\d+)\n(.*?)(?=^#{1,6} |\Z)", re.MULTILINE | re.DOTALL)
 YOUR_WORDS = "*Your answer:*"
 SECONDS, STARTING, MEMORY = 20, 180, 2 * 2**30  # for one exercise; for the imports; bytes beyond them
+ENDED = ""  # stands for the line that a process did not write, because it has ended
 SOLVED, OPEN, ANSWERED = "1", "0", "answered"
 
 
@@ -161,13 +162,13 @@ class Worker:
             try:
                 process.stdin.write(json.dumps({"memory": self.memory, "tasks": list(tasks)}))
                 process.stdin.close()
-                if _line(lines, STARTING) is None:
+                if _line(lines, STARTING) in (None, ENDED):
                     raise GradingError("the grading process does not start; try `python kit.py test`")
                 for task in list(tasks):
                     line = _line(lines, self.seconds)
-                    if line is None:
-                        ended = process.poll() is not None
-                        yield task["name"], False, "ended its process" if ended else f"took over {self.seconds:g} s"
+                    if line in (None, ENDED):
+                        hint = "ended its process" if line == ENDED else f"took over {self.seconds:g} s"
+                        yield task["name"], False, hint
                         return
                     found = json.loads(line)
                     yield found["name"], found["solved"], found["hint"]
@@ -190,10 +191,11 @@ def _bare_environment(scratch) -> dict[str, str]:
 def _read_into(stream, lines):
     for line in stream:
         lines.put(line)
-    lines.put(None)
+    lines.put(ENDED)
 
 
 def _line(lines, seconds):
+    """What the process wrote next: a line, `ENDED` where it ended instead, None where it wrote nothing in time."""
     try:
         return lines.get(timeout=seconds)
     except queue.Empty:

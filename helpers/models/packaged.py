@@ -140,4 +140,4 @@ def _convert(file, folder):
     with one_bar():
         plain.save_pretrained(place)
         tokenizer.save_pretrained(place)
-    place.rename(folder)
+    place.replace(folder)

