@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import html
+import re
 
 from IPython.display import HTML
 
-CELL = "text-align:left;vertical-align:top;padding:4px 10px;white-space:pre-wrap;border-bottom:1px solid #8884"
+CELL = (
+    "text-align:left;vertical-align:top;padding:4px 10px;white-space:pre-wrap;line-height:1.4;"
+    "border-bottom:1px solid #8884"
+)
+INTERVAL = re.compile(r"\S{1,8} \[\S{1,8}, \S{1,8}\]")  # is not broken at the end of a line
 GOOD, BAD = "#229f61", "#d55e00"  # of frames: both stand out from white and from black
 
 
 def _cell(value, tag="td", style=""):
+    style += ";white-space:nowrap" if INTERVAL.fullmatch(str(value)) else ""
     return f'<{tag} style="{CELL};{style}">{html.escape(str(value))}</{tag}>'
 
 
@@ -42,7 +48,7 @@ def notice(what, detail="", good: bool = False) -> str:
     """HTML of a message in a coloured frame; the words keep the page's own colour, which can be read in a light and in
     a dark theme.
     """
-    frame = f"border:2px solid {GOOD if good else BAD};border-radius:4px;padding:4px 10px"
+    frame = f"border:2px solid {GOOD if good else BAD};border-radius:4px;padding:4px 10px;line-height:1.4"
     return f'<p style="{frame}"><b>{html.escape(str(what))}</b> {html.escape(str(detail))}</p>'
 
 

@@ -146,7 +146,8 @@ def ratio_interval(
 
     def ratio(*drawn, axis=-1):
         sums = [column.sum(axis) for column in drawn]
-        return sums[0] / sums[1] - (sums[2] / sums[3] if minus else 0)
+        with np.errstate(divide="ignore", invalid="ignore"):  # a mean below of 0: see above
+            return sums[0] / sums[1] - (sums[2] / sums[3] if minus else 0)
 
     return _percentile_interval(columns, ratio, level, resamples, seed)
 

@@ -25,11 +25,13 @@ def plot_losses(losses: Mapping, title: str = "") -> Figure:
     figure, axes = plt.subplots(figsize=(7.5, 3.2), layout="constrained")
     for name, (training, validation) in losses.items():
         if training:
-            axes.plot(*zip(*training), color=colour_of(name), linewidth=0.8, alpha=0.6)
+            axes.plot(*zip(*training), ".-", color=colour_of(name), linewidth=0.8, markersize=3, alpha=0.6)
         if validation:
             axes.plot(*zip(*validation), "o-", color=colour_of(name), linewidth=2)
     axes.margins(x=0.12)
+    axes.set_xlim(left=0)
     axes.set_ylim(bottom=0)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     finished(figure, axes, "step (thin: training, dots: validation)", "loss in nats a token", title=title)
     name_curves(
         figure,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import matplotlib.pyplot as plt
+import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.transforms import ScaledTranslation
 
@@ -74,6 +75,11 @@ def plot_intervals(intervals: Mapping, xlabel: str, title: str = "", seeds: Mapp
     return finished(figure, axes, with_seeds(xlabel, seeds), title=title)
 
 
+def percent(share: float) -> str:
+    """A probability as percent; one that is not 0 never looks like it."""
+    return "0" if share == 0 else "<0.1%" if share < 0.001 else f"{share:.1%}"
+
+
 def plot_next_token(rows: Sequence[Mapping], title: str = "") -> Figure:
     """The likeliest next tokens: grey what the model says, coloured what is left to draw from.
 
@@ -85,9 +91,9 @@ def plot_next_token(rows: Sequence[Mapping], title: str = "") -> Figure:
     axes.barh([place - 0.18 for place in places], [row["original"] for row in rows], height=0.34, color=PALE)
     axes.barh([place + 0.18 for place in places], [row["final"] for row in rows], height=0.34, color=BLUE)
     for place, row in enumerate(rows):
-        fate = (
-            "cut by top-k" if not row["in_top_k"] else "cut by top-p" if not row["in_top_p"] else f"{row['final']:.1%}"
-        )
+        fate = f"{percent(row['original'])} → {percent(row['final'])}"
+        if not (row["in_top_k"] and row["in_top_p"]):
+            fate = f"{percent(row['original'])}, cut by {'top-p' if row['in_top_k'] else 'top-k'}"
         axes.annotate(
             fate,
             (max(row["original"], row["final"]), place),
@@ -98,11 +104,13 @@ def plot_next_token(rows: Sequence[Mapping], title: str = "") -> Figure:
         )
     axes.set_yticks(list(places), [literally(row["token"].replace("▁", "␣").replace("\n", "⏎")) for row in rows])
     axes.invert_yaxis()
-    axes.set_xlim(0, max([1e-6, *(max(row["original"], row["final"]) for row in rows)]) * 1.25)
+    most = max([1e-6, *(max(row["original"], row["final"]) for row in rows)])
+    axes.set_xlim(0, most * 1.3)  # room for the words
+    axes.set_xticks([tick for tick in axes.get_xticks() if tick <= min(1.0, most * 1.05)])
     return finished(
         figure,
         axes,
-        "probability of the next token (grey: as the model gives it; blue: what is drawn from)",
+        "probability of the next token",
         title=title,
     )
 
@@ -169,11 +177,17 @@ def plot_samples(
         estimates: one number a sample; truth: `Interval` of all rows, and its name; title: what to see.
     """
     figure, axes = plt.subplots(figsize=(7.5, 2.8), layout="constrained")
-    axes.hist(estimates, bins=30, color=PALE)
+    low, high = np.percentile(estimates, (0.5, 99.5))
+    if np.ptp(estimates) < 2 * (high - low):  # else a few far ones would squeeze all others
+        low, high = min(estimates), max(estimates)
+    low, high = min(low, truth.low), max(high, truth.high)
+    beyond = sum(not low <= each <= high for each in estimates)
+    axes.hist(np.clip(estimates, low, high), bins=30, color=PALE)
     axes.axvspan(truth.low, truth.high, color=BLUE, alpha=0.35)
     axes.axvline(truth.estimate, color=BLUE)
     above = {"xycoords": ("data", "axes fraction"), "xytext": (0, 3), "textcoords": "offset points", "ha": "center"}
     axes.annotate(name, (truth.estimate, 1), color=BLUE, **above)
+    xlabel += f" ({beyond} lie beyond the ends)" if beyond else ""
     return finished(figure, axes, xlabel, "samples", title)
 
 
@@ -266,6 +280,6 @@ def plot_prices(
         draw_seeds(axes, [price] * len(means), means, colour, (-8, 0))
     axes.margins(x=0.2)
     finished(figure, axes, with_seeds(xlabel, seeds), ylabel, title)
+    draw_levels(figure, axes, level)  # first, because it changes the axis on which the names find their places
     label_apart(figure, axes, {name: (price, interval.estimate) for name, (price, interval) in prices.items()})
-    draw_levels(figure, axes, level)
     return figure

@@ -7,7 +7,7 @@ import io
 from collections.abc import Sequence
 
 import ipywidgets as widgets
-from IPython.display import display
+from IPython.display import Image, display
 from matplotlib.figure import Figure
 
 from helpers.data.prompts import TEMPLATES, fit_prompt
@@ -16,7 +16,7 @@ from helpers.models.generation import GenerationError, generate
 from helpers.models.sampling import next_token_logits, token_distribution
 from helpers.visualization.alt_text import describe
 from helpers.visualization.curves import plot_losses, plot_metrics
-from helpers.visualization.plots import plot_next_token
+from helpers.visualization.plots import percent, plot_next_token
 
 TEMPERATURES = {"min": 0.05, "max": 2.0, "step": 0.05}
 TOP_K = {"min": 0, "max": 50}
@@ -42,19 +42,22 @@ def png(figure: Figure) -> bytes:
 class LivePicture:
     """A picture that is drawn anew whenever it is called with new numbers: a `listener` of trainings.
 
+    It is an ordinary output, no widget: a notebook that is saved and opened again still has it.
+
     Args:
         draw: numbers -> figure.
     """
 
     def __init__(self, draw):
-        self.draw, self.picture = draw, None
+        self.draw, self.shown = draw, None
 
     def __call__(self, *numbers):
-        value = png(self.draw(*numbers))
-        if self.picture is None:
-            self.picture = widgets.Image(value=value, format="png", layout=PICTURE)
-            display(self.picture)
-        self.picture.value = value
+        figure = self.draw(*numbers)
+        picture = Image(png(figure), format="png", alt=describe(figure))
+        if self.shown is None:
+            self.shown = display(picture, display_id=True)
+        else:
+            self.shown.update(picture)
 
 
 def live_losses(name: str) -> LivePicture:
@@ -72,7 +75,9 @@ def live_metrics(names: Sequence[str] = ()) -> LivePicture:
     Args:
         names: those to watch, as `plot_metrics` takes them; all of them unless given.
     """
-    return LivePicture(lambda history: plot_metrics(history, names, "What changes from step to step"))
+    return LivePicture(
+        lambda history: plot_metrics(history, names, "The score should rise, the KL stay small, entropy hold")
+    )
 
 
 def with_field(slider: widgets.Widget, name: str) -> widgets.Widget:
@@ -106,10 +111,10 @@ def next_token_text(logits, tokenizer, temperature: float, top_k: int, top_p: fl
     """
     found = token_distribution(logits, temperature, top_k, top_p)
     drawn = [row for row in found.rows(tokenizer, count) if row["final"] > 0]
-    likeliest = ", ".join(f"{row['token'].replace('▁', '␣')} {row['final']:.1%}" for row in drawn)
+    likeliest = ", ".join(f"{row['token'].replace('▁', '␣')} {percent(row['final'])}" for row in drawn)
     chosen = f"temperature {temperature:g}, top-k {top_k}, top-p {top_p:g}"
     return (
-        f"<p>{chosen}: {int((found.final > 0).sum())} of {len(logits)} tokens can be drawn; likeliest: "
+        f"<p>{chosen}: {int((found.final > 0).sum()):,} of {len(logits):,} tokens can be drawn; likeliest: "
         f"{html.escape(likeliest)}</p>"
     )
 
@@ -121,8 +126,7 @@ def next_token_figure(logits, tokenizer, temperature: float, top_k: int, top_p: 
         logits: (V,) as `next_token_logits` gives them; count: bars.
     """
     found = token_distribution(logits, temperature, top_k, top_p)
-    left = int((found.final > 0).sum())
-    return plot_next_token(found.rows(tokenizer, count), f"{left} of {len(logits)} tokens can be drawn")
+    return plot_next_token(found.rows(tokenizer, count), "From grey (the model) to blue (what is drawn from)")
 
 
 def next_token_explorer(model, tokenizer, prompt: str, completion_ids: Sequence[int] = ()) -> widgets.Widget:

@@ -1,6 +1,7 @@
 from itertools import combinations
 
 import matplotlib.pyplot as plt
+import numpy as np
 import pytest
 from matplotlib.colors import to_hex
 from matplotlib.text import Text
@@ -9,6 +10,7 @@ from helpers.evaluation.statistics import Interval
 from helpers.visualization.curves import plot_lines, plot_losses, plot_metrics, plot_series
 from helpers.visualization.palette import COLOURS, GREY, METHODS, PALE, colour_of
 from helpers.visualization.plots import (
+    percent,
     plot_against,
     plot_grid,
     plot_intervals,
@@ -68,10 +70,22 @@ def test_no_intervals_is_an_error_that_says_so():
 def test_next_token_says_what_became_of_every_candidate():
     figure = plot_next_token(ROWS, "title")
     axes = figure.axes[0]
-    assert labels(axes) == ["80.0%", "cut by top-p", "cut by top-k"] and axes.yaxis_inverted()
+    assert labels(axes) == ["50.0% → 80.0%", "20.0%, cut by top-p", "10.0%, cut by top-k"] and axes.yaxis_inverted()
     assert [label.get_text() for label in axes.get_yticklabels()] == ["␣cost\\$", "⏎", "<b>"]
     assert len(axes.patches) == 6 and "probability" in axes.get_xlabel() and axes.get_xlim()[1] > 0.8
     figure.canvas.draw()  # a bare dollar sign would fail only here, as a broken formula
+
+
+def test_a_probability_that_is_not_0_never_looks_like_it():
+    assert [percent(share) for share in (0, 1e-9, 0.0012, 1.0)] == ["0", "<0.1%", "0.1%", "100.0%"]
+
+
+def test_a_few_far_samples_do_not_squeeze_all_others():
+    estimates = [*np.linspace(-50, 50, 999), 900.0]
+    axes = plot_samples(estimates, Interval(0.0, -5, 5), "change").axes[0]
+    assert axes.get_xlim()[1] < 100 and axes.get_xlabel().startswith("change (") and "beyond" in axes.get_xlabel()
+    bars = [bar for bar in axes.patches if bar.get_height() and to_hex(bar.get_facecolor()) == PALE]
+    assert sum(bar.get_height() for bar in bars) == 1000
 
 
 def test_next_token_of_no_candidates_is_an_empty_figure():
@@ -149,7 +163,7 @@ def test_prices_stand_on_a_logarithmic_axis_with_their_intervals():
         "ROUGE-1",
         {"zero-shot": 0.3},
     ).axes[0]
-    assert axes.get_xscale() == "log" and labels(axes) == ["full", "lora", "zero-shot"]
+    assert axes.get_xscale() == "log" and sorted(labels(axes)) == ["full", "lora", "zero-shot"]
     assert list(axes.lines[0].get_ydata()) == [0.5, 0.7] and list(axes.lines[1].get_xdata()) == [100]
 
 
