@@ -25,6 +25,7 @@ from .human_feedback import (
     Ranking as Ranking,
     agreement as agreement,
     consensus as consensus,
+    people_first as people_first,
     preference_pairs as preference_pairs,
     simulated_order as simulated_order,
 )
