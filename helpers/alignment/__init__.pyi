@@ -20,6 +20,7 @@ from .constitution import (
     verdict as verdict,
 )
 from .human_feedback import (
+    FeedbackError as FeedbackError,
     FeedbackStore as FeedbackStore,
     Item as Item,
     Ranking as Ranking,
