@@ -10,13 +10,14 @@ everything.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
 
-from helpers.transformer.language_models import Dialogues, Shape, byte_losses, train_decoder
+from helpers.transformer.language_models import Dialogues, Shape, byte_losses, sampled_text, train_decoder
 from sweeps import RESULTS, Results, command_line, each_once
 
 SEEDS = (1, 2, 3)
@@ -25,12 +26,13 @@ SHAPES = (Shape(16, 1), Shape(16, 2), Shape(32, 1), Shape(32, 2), Shape(48, 2), 
 BUDGETS = (2**17, 2**18, 2**19, 2**20)  # bytes
 FAR = (Shape(64, 2), 2**21)  # twice the longest budget: not fitted, but predicted
 DOMAIN, SPECIALIST, LARGER, DOMAIN_BUDGET = "travel", Shape(48, 2), Shape(96, 3), 2**19
+MIXED = "mixed"  # every other dialogue of the domain, the others of all domains
 HELD_OUT = 120  # dialogues of each kind that losses are measured on
 
 
 @dataclass(frozen=True)
 class Point:
-    """One training from nothing: how large, on how many bytes, of which dialogues ("all", or a domain)."""
+    """One training from nothing: how large, on how many bytes, of which dialogues ("all", a domain, or `MIXED`)."""
 
     shape: Shape
     budget: int
@@ -44,11 +46,11 @@ class Point:
 
 
 def sweeps() -> dict[str, list[Point]]:
-    """Name of a sweep -> its points: sizes by budgets, each twice; one run beyond them; the domain's model, a general
-    one, a larger general one.
+    """Name of a sweep -> its points: sizes by budgets, each twice; one run beyond them; a domain's model, a mixed one,
+    a general one, a larger general one.
     """
     grid = [Point(shape, budget, seed=seed) for seed in SEEDS[:2] for budget in BUDGETS for shape in SHAPES]
-    rivals = ((SPECIALIST, DOMAIN), (SPECIALIST, "all"), (LARGER, "all"))
+    rivals = ((SPECIALIST, DOMAIN), (SPECIALIST, MIXED), (SPECIALIST, "all"), (LARGER, "all"))
     return {
         "grid": grid,
         "far": [Point(*FAR)],
@@ -69,9 +71,15 @@ def held_out() -> dict[str, list[str]]:
     return {part: source.some(HELD_OUT, f"held out, {part}") for part, source in sources.items()}
 
 
+def training_texts(domain: str, seed: int) -> Iterator[str]:
+    """Dialogues without end of a domain, of "all" domains, or in turn of both (`MIXED`)."""
+    sources = {"all": (None,), MIXED: (DOMAIN, None)}.get(domain, (domain,))
+    return chain.from_iterable(zip(*(Dialogues(each).draw(f"training {seed}") for each in sources)))
+
+
 def train_point(point: Point):
     """The trained decoder of a point; a seed changes its first weights and its dialogues."""
-    texts = Dialogues(None if point.domain == "all" else point.domain).draw(f"training {point.seed}")
+    texts = training_texts(point.domain, point.seed)
     return train_decoder(point.shape, texts, point.budget, point.seed, point.name)
 
 
@@ -89,13 +97,14 @@ class Bench:
         }
 
     def measure(self, point: Point, _folder: Path) -> dict:
-        """Trains, and measures the loss of each held-out dialogue; the weights are not kept."""
+        """Trains, measures the loss of each held-out dialogue, and lets the model write; the weights are not kept."""
         start = time.process_time()
         model = train_point(point)
         return {
             "point": asdict(point),
             "parameters": point.shape.parameters,
             "seconds": round(time.process_time() - start, 1),
+            "sample": sampled_text(model, point.seed),
             "loss": {part: np.round(byte_losses(model, texts), 4).tolist() for part, texts in self.texts.items()},
         }
 

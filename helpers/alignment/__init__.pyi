@@ -20,11 +20,13 @@ from .constitution import (
     verdict as verdict,
 )
 from .human_feedback import (
+    FeedbackError as FeedbackError,
     FeedbackStore as FeedbackStore,
     Item as Item,
     Ranking as Ranking,
     agreement as agreement,
     consensus as consensus,
+    people_first as people_first,
     preference_pairs as preference_pairs,
     simulated_order as simulated_order,
 )

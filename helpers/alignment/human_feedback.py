@@ -177,10 +177,15 @@ def simulated_order(utilities: Sequence[float], noise: float, rng: np.random.Gen
     loss of reward models assumes (Bradley–Terry). Source: Plackett–Luce, in Luce 1959; the noise form, Yellott 1977.
 
     Args:
-        noise: 0 gives the order of the utilities themselves, ties in the order given.
+        noise: 0 gives the order of the utilities themselves; the order of equal ones is drawn.
     """
     drawn = np.asarray(utilities, dtype=float) + noise * rng.gumbel(size=len(utilities))
-    return tuple(int(place) for place in np.argsort(-drawn, kind="stable"))
+    return _best_first(drawn, rng)
+
+
+def _best_first(values, rng):
+    """Places by falling value; the order of equal values is drawn, so that no place is favoured."""
+    return tuple(int(place) for place in np.lexsort((rng.random(len(values)), -np.asarray(values))))
 
 
 def agreement(rankings: Sequence[Ranking]) -> float:
@@ -207,15 +212,25 @@ def agreement(rankings: Sequence[Ranking]) -> float:
     return float(krippendorff.alpha(reliability_data=ranks, level_of_measurement="ordinal"))
 
 
-def consensus(rankings: Sequence[Ranking]) -> dict[str, tuple[int, ...]]:
-    """Item -> the order by mean rank over its labelers (Borda's count); equal means in the order of the completions."""
+def consensus(rankings: Sequence[Ranking], seed: int = 0) -> dict[str, tuple[int, ...]]:
+    """Item -> the order by mean rank over its labelers (Borda's count); the order of equal means is drawn.
+
+    Args:
+        seed: of what is drawn; an item's draw does not depend on the other items.
+    """
     ranks: dict[str, list[np.ndarray]] = {}
     for ranking in rankings:
         ranks.setdefault(ranking.item, []).append(np.argsort(ranking.order))  # rank of each completion
     return {
-        item: tuple(int(place) for place in np.argsort(np.mean(given, axis=0), kind="stable"))
+        item: _best_first(-np.mean(given, axis=0), np.random.default_rng([seed, *item.encode()]))
         for item, given in ranks.items()
     }
+
+
+def people_first(people: Sequence[Ranking], simulated: Sequence[Ranking]) -> list[Ranking]:
+    """The rankings that people made, and simulated ones of all items that nobody has ranked."""
+    ranked = {ranking.item for ranking in people}
+    return [*people, *(ranking for ranking in simulated if ranking.item not in ranked)]
 
 
 def preference_pairs(orders: Mapping[str, Sequence[int]], items: Mapping[str, Item]) -> list[tuple[str, str, str]]:

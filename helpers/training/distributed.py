@@ -28,6 +28,7 @@ from torch.distributed.algorithms.ddp_comm_hooks.default_hooks import allreduce_
 from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.optim import ZeroRedundancyOptimizer
+from torch.distributed.tensor import DTensor
 from torch.nn.functional import cross_entropy
 from torch.nn.parallel import DistributedDataParallel
 
@@ -73,6 +74,8 @@ class Report:
             this process holds.
         held: bytes after the backward pass and with the optimizer's states; sent: bytes of gradients that it handed
             over in one step (None where nothing counts them).
+        gathered: the most bytes of whole weights and whole gradients at a time, beside its shares of them (FSDP; else
+            0). Buffers of the communication are not counted.
     """
 
     losses: list[float]
@@ -81,6 +84,7 @@ class Report:
     digest: str
     held: Held
     sent: int | None
+    gathered: int = 0
 
 
 def own_rows(count: int, rank: int, processes: int) -> list[int]:
@@ -107,6 +111,25 @@ def _wrapped(model, way, rate):
     if way == "zero-1":
         return model, ZeroRedundancyOptimizer(model.parameters(), torch.optim.AdamW, lr=rate), sizes
     return model, torch.optim.AdamW(model.parameters(), rate), sizes
+
+
+def _watch_gathered(model, sizes):
+    """Appends the bytes of all weights and gradients that are whole, wherever a layer of FSDP's blocks begins, forwards
+    and backwards: there the block's weights have been gathered, and its gradients are not yet divided.
+    """
+
+    def look():
+        whole = [weight for weight in model.parameters() if not isinstance(weight, DTensor)]
+        sizes.append(sum(part.nbytes for weight in whole for part in (weight, weight.grad) if part is not None))
+
+    def begins(_, inputs):
+        look()
+        if inputs[0].requires_grad:
+            inputs[0].register_hook(lambda _: look())
+
+    for block in (*model.encoder.block, *model.decoder.block):
+        for layer in block.layer:
+            layer.register_forward_pre_hook(begins)
 
 
 def _share(value):
@@ -139,7 +162,9 @@ def train_steps(model, batches: Sequence[dict], job: Job, rank: int = 0, process
         batches: of input_ids, attention_mask (B, S) and labels (B, T).
     """
     model, optimizer, sizes = _wrapped(model.eval(), job.way, job.rate)
-    losses, first = [], None
+    losses, first, whole = [], None, [0]
+    if job.way == "fsdp":
+        _watch_gathered(model, whole)
     for batch in batches:
         rows = own_rows(len(batch["labels"]), 0 if job.fault == "same rows" else rank, processes)
         own = {name: values[rows] for name, values in batch.items()}
@@ -157,7 +182,7 @@ def train_steps(model, batches: Sequence[dict], job: Job, rank: int = 0, process
         kept = held(model, optimizer)
         optimizer.zero_grad()
     rows, norm, digest, given = first
-    return Report(losses, rows, norm, digest, kept, given)
+    return Report(losses, rows, norm, digest, kept, given, max(whole))
 
 
 def _load(folder):

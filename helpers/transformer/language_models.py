@@ -16,7 +16,7 @@ from torch.nn.functional import cross_entropy
 from transformers import LlamaConfig, LlamaForCausalLM
 
 from helpers.progress import progress
-from pocket.scenarios.generator import RUDE_SHARE, World
+from pocket.scenarios.generator import RUDE_SHARE, Play, World
 from pocket.scenarios.screenplay import FOLDER, UNSEEN, WORLD_FILES, load_scenarios, parse, read_pools
 
 DOMAINS = tuple(sorted(path.stem for path in FOLDER.glob("*.txt") if path.name not in WORLD_FILES))
@@ -62,15 +62,19 @@ class Dialogues:
             and (without is None or scenario.name not in names[without])
         ]
 
+    def plays(self, seed) -> Iterator[Play]:
+        """Plays without end, with the data set's share of rude ones and none of its held-out values."""
+        rng, number = random.Random(f"stream|{seed}"), 0
+        while True:
+            yield self.world.play(rng.choice(self.scenarios), seed=(seed, number), rude=rng.random() < RUDE_SHARE)
+            number += 1
+
     def draw(self, seed) -> Iterator[str]:
         """Dialogues without end, speakers A and B: the tag "#Person1#" is nine bytes that are guessed as soon as they
         begin.
         """
-        rng, number = random.Random(f"stream|{seed}"), 0
-        while True:
-            play = self.world.play(rng.choice(self.scenarios), seed=(seed, number), rude=rng.random() < RUDE_SHARE)
+        for play in self.plays(seed):
             yield BREAK + play.dialogue().replace("#Person1#", "A").replace("#Person2#", "B")
-            number += 1
 
     def some(self, count: int, seed) -> list[str]:
         """The first `count` of them."""
@@ -231,3 +235,15 @@ def byte_losses(model, texts: Sequence[str], batch: int = 64) -> np.ndarray:
     losses = torch.cat([losses_of(model, part).sum(1) for part in all_rows.split(batch)]).double().numpy()
     counts = (all_rows[:, 1:] >= 0).sum(1).numpy()
     return np.bincount(owners, losses) / np.bincount(owners, counts)
+
+
+@torch.inference_mode()
+def sampled_text(model, seed: int) -> str:
+    """A window of text that the model draws byte by byte from its own probabilities, after the break that begins a
+    dialogue; bytes that are no UTF-8 become "\ufffd".
+    """
+    start = byte_ids(BREAK)[None]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        drawn = model.generate(start, max_new_tokens=WINDOW - start.shape[1], do_sample=True, top_k=0)
+    return bytes(drawn[0, start.shape[1] :].tolist()).decode(errors="replace")

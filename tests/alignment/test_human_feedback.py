@@ -18,6 +18,7 @@ from helpers.alignment.human_feedback import (
     RankingSession,
     agreement,
     consensus,
+    people_first,
     preference_pairs,
     simulated_order,
 )
@@ -99,6 +100,19 @@ def test_the_majority_decides():
     assert consensus(orders) == {"i": (2, 0, 1)}  # mean ranks 1, 5/3, 1/3
 
 
+def test_equal_means_are_drawn_by_the_seed_whatever_the_other_items_are():
+    even = [Ranking(name, str(item), order) for item in range(60) for name, order in (("A", (0, 1)), ("B", (1, 0)))]
+    firsts = [order[0] for order in consensus(even, seed=3).values()]
+    assert 15 < sum(firsts) < 45 and consensus(even, seed=3) == consensus(even, seed=3) != consensus(even, seed=4)
+    assert consensus(even[10:], seed=3) == {item: consensus(even, seed=3)[item] for item in map(str, range(5, 60))}
+
+
+def test_what_people_ranked_takes_the_place_of_simulated_rankings_of_the_same_item():
+    people = [Ranking("Ann", "a", (1, 0)), Ranking("Bo", "a", (0, 1))]
+    simulated = [Ranking(name, item, (0, 1)) for item in "ab" for name in "XY"]
+    assert people_first(people, simulated) == [*people, *simulated[2:]] and people_first([], simulated) == simulated
+
+
 def test_n_completions_give_n_n_minus_1_half_pairs_and_equal_texts_none():
     pairs = preference_pairs({"a": (2, 0, 1), "b": (0, 1, 2)}, {item.name: item for item in ITEMS})
     assert pairs == [
@@ -113,6 +127,8 @@ def test_n_completions_give_n_n_minus_1_half_pairs_and_equal_texts_none():
 def test_without_noise_the_panel_ranks_by_utility_and_with_it_as_bradley_and_terry_say():
     rng = np.random.default_rng(1)
     assert simulated_order([0.1, 2.0, -1.0], 0, rng) == (1, 0, 2)
+    ties = [simulated_order([1.0, 1.0, 2.0], 0, rng) for _ in range(200)]
+    assert {order[0] for order in ties} == {2} and 60 < sum(order[1] for order in ties) < 140
     wins = np.mean([simulated_order([1.0, 0.0], 2.0, rng)[0] == 0 for _ in range(20_000)])
     assert wins == pytest.approx(1 / (1 + np.exp(-0.5)), abs=0.01)
 

@@ -8,9 +8,10 @@ import copy
 import bitsandbytes
 import pytest
 import torch
+from torchao.quantization import quantize_
 from torchao.utils import TorchAOBaseTensor
 
-from helpers.compression.quantization import relative_error
+from helpers.compression.quantization import absmax, relative_error
 from helpers.compression.quantized_models import (
     SCHEMES,
     converted,
@@ -180,3 +181,28 @@ def test_bits_of_a_run_are_part_of_its_identity(model, tiny_tokenizer, tmp_path)
         for bits in (2, 3)
     }
     assert len(folders) == 2
+
+
+@pytest.mark.parametrize("bits", [2, 3, 4])
+def test_the_librarys_step_is_the_largest_weight_over_half_of_the_span_so_that_all_integers_are_used(bits):
+    layer = torch.nn.Linear(32, 400, bias=False)
+    torch.nn.init.normal_(layer.weight)
+    weight, holder = layer.weight.detach().clone(), torch.nn.Module()
+    holder.layer = layer
+    quantize_(holder, low_bits(bits), filter_fn=lambda module, name: name == "layer")
+    found, largest = holder.layer.weight.dequantize(), weight.abs().amax(1, keepdim=True)
+    steps = found / (largest / ((2**bits - 1) / 2))
+    assert torch.allclose(steps, steps.round(), atol=1e-3)
+    assert set(steps.round().unique().tolist()) == set(range(-(2 ** (bits - 1)), 2 ** (bits - 1)))
+    assert len(absmax(weight, bits, "channel").integers.unique()) == 2**bits - 1
+
+
+def test_nf4_takes_the_nearest_of_sixteen_levels_in_blocks_of_64():
+    weight = torch.randn(8, 64, generator=torch.Generator().manual_seed(0))
+    levels = bitsandbytes.functional.get_4bit_type("nf4", device="cpu")
+    largest = weight.abs().amax(1, keepdim=True)
+    by_hand = levels[((weight / largest).unsqueeze(-1) - levels).abs().argmin(-1)] * largest
+    packed, state = bitsandbytes.functional.quantize_4bit(weight, blocksize=64, quant_type="nf4")
+    assert len(levels) == 16 and torch.allclose(
+        bitsandbytes.functional.dequantize_4bit(packed, state), by_hand, atol=1e-5
+    )

@@ -21,6 +21,7 @@ from sweeps.quantization import (
     RATES,
     SHARE,
     SUMMARIES,
+    TRIED,
     Bench,
     Point,
     before,
@@ -55,7 +56,9 @@ def bench(tiny_tokenizer, tmp_path_factory):
 
 def test_every_point_has_a_name_of_its_own_all_seeds_and_a_control_at_the_same_rate():
     names = [point.name for point in points()]
-    assert len(set(names)) == len(names) == 8 * len(SEEDS)
+    tried = sum(map(len, TRIED.values())) - len(RATES)  # with the first seed alone, and not scored
+    assert len(set(names)) == len(names) == 8 * len(SEEDS) + tried
+    assert sum(not point.forms for point in points()) == tried
     assert {name[-2:] for name in names} == {f"s{seed}" for seed in SEEDS}
     assert Point(qat(2, 1e-3), 1).name == "qat2-lr0.001-s1" and Point(lora(), 2, True).name == "qlora-lr0.004-s2"
     rounding = sweeps()["rounding"]
@@ -140,7 +143,7 @@ def test_kept_points_belong_to_the_shipped_model_and_settings(kept):
     for point in points():
         record = kept[point.name]["record"]
         assert (
-            record["base"] == starts.get(point.forms[0], marks["fine-tuned"])
+            record["base"] == starts.get(next(iter(point.forms), ""), marks["fine-tuned"])
             and record["settings"]["seed"] == point.seed
         ), point.name
         assert (record["settings"]["steps"], record["settings"]["batch_size"]) == (
@@ -148,6 +151,13 @@ def test_kept_points_belong_to_the_shipped_model_and_settings(kept):
             settings.batch_size,
         ), point.name
         assert record["method"]["options"] == dict(point.method.options), point.name
+
+
+def test_each_rate_has_the_lowest_validation_loss_of_those_tried_or_one_that_differs_by_less_than_matters(kept):
+    for bits, rates in TRIED.items():
+        records = {rate: kept[Point(qat(bits, rate), SEEDS[0]).name]["record"] for rate in rates}
+        losses = {rate: min(loss for _, loss in record["validation_losses"]) for rate, record in records.items()}
+        assert losses[RATES[bits]] - min(losses.values()) < 0.02, (bits, losses)
 
 
 def test_the_loss_of_the_base_in_four_bits_measured_again_is_what_is_kept(kept):

@@ -12,6 +12,7 @@ from sweeps.scaling import (
     FAR,
     FOLDER,
     HELD_OUT,
+    MIXED,
     SEEDS,
     SHAPES,
     SPECIALIST,
@@ -22,6 +23,7 @@ from sweeps.scaling import (
     points,
     runs_of,
     sweeps,
+    training_texts,
 )
 
 
@@ -64,6 +66,18 @@ def test_a_point_measured_again_gives_what_is_kept(results, tmp_path):
     )
     assert (point.shape, point.budget) == (SHAPES[0], BUDGETS[0])
     assert again == pytest.approx(kept, rel=0.02)  # other processors round otherwise, and a training amplifies it
+
+
+def test_a_mixed_training_reads_both_kinds_in_turn():
+    both, inside, everywhere = (
+        [text for text, _ in zip(training_texts(domain, 1), range(20))] for domain in (MIXED, DOMAIN, "all")
+    )
+    assert both[::2] == inside[:10] and both[1::2] == everywhere[:10]
+
+
+def test_each_size_has_written_something_after_the_longest_budget(results):
+    samples = [results[Point(shape, BUDGETS[-1]).name]["sample"] for shape in SHAPES]
+    assert all(len(sample) > 100 for sample in samples) and len(set(samples)) == len(SHAPES)
 
 
 def test_what_is_predicted_was_not_fitted():

@@ -61,6 +61,17 @@ def test_zero_shares_the_states_and_fsdp_everything(found, one):
     assert fsdp[0].digest != fsdp[1].digest
 
 
+def test_fsdp_gathers_the_root_and_a_block_at_a_time_and_never_everything(found, one, tiny_model):
+    root = {id(weight) for weight in tiny_model.parameters()}
+    blocks = [list(block.parameters()) for block in (*tiny_model.encoder.block, *tiny_model.decoder.block)]
+    root -= {id(weight) for weights in blocks for weight in weights}
+    always = sum(weight.nbytes for weight in tiny_model.parameters() if id(weight) in root)
+    largest = max(sum(weight.nbytes for weight in weights) for weights in blocks)
+    for report in found[Job("fsdp")]:
+        assert always + largest <= report.gathered <= 2 * (always + 2 * largest)
+    assert found[Job("ddp")][0].gathered == found[Job("zero-1")][0].gathered == one.gathered == 0
+
+
 def test_mistakes_change_the_gradient(found, one):
     summed, same, means = (found[Job("ddp", fault)][0] for fault in FAULTS)
     assert summed.gradient == pytest.approx(2 * one.gradient, rel=1e-4)

@@ -21,6 +21,7 @@ from helpers.transformer.language_models import (
     losses_of,
     new_decoder,
     rate_at,
+    sampled_text,
     train_decoder,
     windows,
 )
@@ -110,3 +111,18 @@ def test_a_budget_that_cannot_be_spent_is_refused(everything):
         train_decoder(Shape(16, 1), everything.draw("t"), 100, 0)
     with pytest.raises(ValueError, match="texts: end after 1,024 of 4,096 bytes"):
         train_decoder(Shape(16, 1), islice(everything.draw("t"), 3), 4096, 0)
+
+
+def test_a_trained_decoder_writes_what_it_has_read_and_repeats_with_its_seed():
+    model = train_decoder(Shape(16, 1), iter(["\n\nabab abab abab abab "] * 10_000), 60 * 1024, 0)
+    text = sampled_text(model, 1)
+    assert text == sampled_text(model, 1) != sampled_text(model, 2) and len(text.encode()) >= 250
+    assert sum(text.count(piece) for piece in "ab \n") > 0.9 * len(text) and "abab" in text
+
+
+def test_plays_are_what_dialogues_are_drawn_from(everything):
+    plays = list(islice(everything.plays("a"), 40))
+    assert [play.dialogue().count("\n") for play in plays] == [
+        text.strip().count("\n") for text in everything.some(40, "a")
+    ]
+    assert any(play.rude for play in plays) and all("#Person1#" in play.dialogue() for play in plays)
