@@ -9,12 +9,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from huggingface_hub import snapshot_download
 from safetensors import SafetensorError, safe_open
 from torch import nn
 from transformers import AutoConfig, AutoModelForSeq2SeqLM, AutoTokenizer
 
-from helpers.hardware import hub_advice, hub_is_reachable
+from helpers.hub import HubError, fetch, first_line
 from helpers.models.cpu import prepare_for_cpu
 from helpers.models.generation import positions
 from helpers.models.sizes import count_parameters
@@ -27,6 +26,7 @@ PARAMETERS = {
     "google/flan-t5-base": 247_577_856,
     "google/flan-t5-large": 783_150_080,
 }
+FILES = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja")  # of a repository; no weights in other formats
 VOCABULARIES = ("tokenizer.json", "spiece.model", "tokenizer.model", "vocab.json", "vocab.txt")
 LOCAL = {"local_files_only": True, "trust_remote_code": False}
 
@@ -91,16 +91,12 @@ def _as_model_error(name):
     except (OSError, ValueError, KeyError, TypeError, ImportError, AttributeError) as error:
         raise ModelError(
             f"{name}: is no encoder-decoder model that transformers can load; LAB_MODEL must be "
-            f"a folder with its config.json, safetensors and tokenizer ({_first_line(error)})"
+            f"a folder with its config.json, safetensors and tokenizer ({first_line(error)})"
         ) from error
 
 
-def _first_line(error):
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
-
-
 def _model_folder(settings):
-    """The local folder of the model; from the hub only what is needed: no weights in other formats."""
+    """The local folder of the model, fetched from the hub where its name is one of the hub's."""
     if os.path.isabs(settings.model):
         if not (Path(settings.model) / "config.json").is_file():
             raise ModelError(
@@ -109,19 +105,11 @@ def _model_folder(settings):
             )
         return Path(settings.model)
     try:
-        return Path(
-            snapshot_download(
-                settings.model,
-                revision=settings.model_revision,
-                allow_patterns=["*.json", "*.safetensors", "*.model", "*.txt"],
-                local_files_only=not hub_is_reachable(),
-            )
-        )  # else it retries for half a minute
-    except (OSError, ValueError) as error:
+        return fetch(settings.model, settings.model_revision, FILES, "model_revision")
+    except HubError as error:
         raise ModelError(
-            f"{settings.model}: cannot be fetched from the model hub, nor is it stored here already "
-            f"({_first_line(error)}); choose the profile pocket, which needs no network, or set LAB_MODEL "
-            f"to a model folder on this machine{f'; {hub_advice()}' if hub_advice() else ''}"
+            f"{error}; or choose the profile pocket, which needs no network, or set LAB_MODEL to a model folder on "
+            "this machine"
         ) from error
 
 
@@ -129,7 +117,10 @@ def _weight_files(name, folder):
     """{weight: safetensors file that holds it}; opening the files finds those that are cut short."""
     files = sorted(folder.glob("*.safetensors"))
     if not files:
-        raise ModelError(f"{name}: has no safetensors file; save the model with save_pretrained, which writes one")
+        raise ModelError(
+            f"{name}: has no safetensors file; save the model with save_pretrained, which writes one. Pickles "
+            "(pytorch_model.bin) are not read, because they can hold programs"
+        )
     places = {}
     for file in files:
         try:
@@ -137,7 +128,7 @@ def _weight_files(name, folder):
                 places |= dict.fromkeys(weights.keys(), file)
         except (SafetensorError, OSError) as error:
             raise ModelError(
-                f"{file}: is broken or cut short at {file.stat().st_size:,} bytes ({_first_line(error)}"
+                f"{file}: is broken or cut short at {file.stat().st_size:,} bytes ({first_line(error)}"
                 "); delete it and fetch it again, or restore it from the kit's repository"
             ) from None
     return places
