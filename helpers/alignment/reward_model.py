@@ -154,8 +154,8 @@ def load_reward(settings, raw: bool = True) -> ClassifierReward:
             model = AutoModelForSequenceClassification.from_pretrained(folder, use_safetensors=True, **LOCAL)
     except (OSError, ValueError) as error:
         raise RewardError(
-            f"reward_model: {settings.reward_model!r} cannot be loaded as a sequence classifier ({first_line(error)}); a folder "
-            "needs config.json and model.safetensors"
+            f"reward_model: {settings.reward_model!r} cannot be loaded as a sequence classifier ({first_line(error)}); "
+            "a folder needs config.json and model.safetensors"
         ) from error
     return ClassifierReward(model.to(settings.device), tokenizer, raw=raw)
 
@@ -173,8 +173,8 @@ def untrained_scorer(settings):
         shape = AutoConfig.from_pretrained(folder, **LOCAL)
     except (OSError, ValueError) as error:
         raise RewardError(
-            f"reward_model: {settings.reward_model!r} has no shape of a classifier ({first_line(error)}); a folder needs "
-            "config.json and a tokenizer"
+            f"reward_model: {settings.reward_model!r} has no shape of a classifier ({first_line(error)}); a folder "
+            "needs config.json and a tokenizer"
         ) from error
     shape.num_labels = 1
     return tokenizer, AutoModelForSequenceClassification.from_config(shape).to(settings.device)
