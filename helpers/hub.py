@@ -22,7 +22,8 @@ from huggingface_hub.errors import (
 from helpers.hardware import hub_advice, hub_is_reachable
 
 TRIES, PAUSE = 3, 1.0  # seconds before the second try; before the third one it is twice as long
-PATIENCE = 5.0  # seconds; a try that took longer has repeated its requests itself, and is not repeated
+PATIENCE = 5.0  # seconds; where nothing came for longer, the library has repeated its request itself
+CUT = "Consistency check failed"  # so the library begins its error about a file of another size than was announced
 PASSING = (408, 429, 500, 502, 503, 504)  # answers after which the same request may succeed
 BLOCK = 1 << 20  # bytes
 _told: set[str] = set()
@@ -71,22 +72,22 @@ def fetch(name: str, revision: str | None, patterns: Sequence[str], setting: str
 
 def _tried(call: Callable[[], Path]) -> Path:
     """What `call` returns, after faults that pass."""
-    for number in range(TRIES):
+    for number in range(TRIES - 1):
         started = time.monotonic()
         try:
             return call()
         except (OSError, HTTPError) as error:
-            if number == TRIES - 1 or not _may_pass(error) or time.monotonic() - started > PATIENCE:
+            if not _may_pass(error, time.monotonic() - started):
                 raise
         time.sleep(PAUSE * 2**number)
-    raise AssertionError("unreachable: the last try returns or raises")
+    return call()
 
 
-def _may_pass(error):
+def _may_pass(error, seconds):
     cause = _cause(error)
     if isinstance(cause, HTTPError):  # an answer, or a connection that broke before there was one
-        return _code(cause) in (None, *PASSING)
-    return isinstance(cause, DamagedFile) or "Consistency check failed" in str(cause)
+        return _code(cause) in (None, *PASSING) and seconds < PATIENCE
+    return isinstance(cause, DamagedFile) or CUT in str(cause)
 
 
 def _cause(error):
@@ -164,14 +165,12 @@ def _explained(name, error):
         what = "the hub has nothing of this name, or keeps it private; correct the name, or log in with `hf auth login`"
     elif code == 429:
         what = (
-            f"the hub was asked too often from this network (429), {TRIES} times; wait some minutes, or log in with "
+            "the hub was asked too often from this network (429); wait some minutes, or log in with "
             "`hf auth login`, which raises the limit"
         )
     elif code in PASSING:
-        what = (
-            f"the hub cannot answer at present ({code}, {TRIES} times); look at status.huggingface.co, try again later"
-        )
-    elif "Consistency check failed" in str(cause):
+        what = f"the hub cannot answer at present ({code}); look at status.huggingface.co, try again later"
+    elif CUT in str(cause):
         what = f"a file arrived cut short {TRIES} times ({first_line(cause)}); try again, or from another network"
     elif "Timeout" in type(cause).__name__:
         what = (

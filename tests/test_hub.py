@@ -4,6 +4,7 @@ import hashlib
 import subprocess
 
 import pytest
+from huggingface_hub.errors import HTTPError
 
 from helpers import hub
 from helpers.hub import DamagedFile, HubError, content_hash, fetch
@@ -39,17 +40,19 @@ def test_only_faults_that_pass_are_tried_again(monkeypatch, error, tries):
     assert len(calls) == tries
 
 
-def test_a_try_that_took_long_is_not_repeated(monkeypatch):
+@pytest.mark.parametrize("error, tries", [(HTTPError("nobody answers"), 1), (DamagedFile("config.json"), hub.TRIES)])
+def test_a_request_that_the_library_has_repeated_is_not_repeated_again(monkeypatch, error, tries):
     monkeypatch.setattr(hub, "PATIENCE", 0)
+    monkeypatch.setattr(hub, "PAUSE", 0)
     calls = []
 
     def slow():
         calls.append(1)
-        raise DamagedFile("config.json")
+        raise error
 
-    with pytest.raises(DamagedFile):
+    with pytest.raises(type(error)):
         hub._tried(slow)
-    assert len(calls) == 1
+    assert len(calls) == tries
 
 
 def test_the_full_disk_is_named(monkeypatch):
