@@ -144,8 +144,8 @@ def _tell_commit(name, commit, setting):
         return
     _told.add(name)
     warnings.warn(
-        f"{name}: no revision is pinned, and the hub's newest was fetched. To get the same files on another day, set "
-        f"{setting}={commit!r}, in PROFILES of helpers/settings.py or by dataclasses.replace(settings, …)",
+        f"{name}: no revision is pinned, and today's files are those of commit {commit}. To get the same ones on another "
+        f"day, set {setting} to this commit, in PROFILES of helpers/settings.py or by dataclasses.replace(settings, …)",
         stacklevel=3,
     )
 

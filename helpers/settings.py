@@ -14,7 +14,7 @@ import torch
 from helpers.hardware import available_devices, choose_dtype, hub_is_reachable
 
 POCKET = Path(__file__).resolve().parent.parent / "pocket"
-# Not pinned: no commit of these two is known to us.
+# Not pinned: no commit of these two is known to us. A warning tells which one was fetched (`helpers.hub`).
 HUB_DATA = {"data": "knkarthick/dialogsum", "data_revision": None}
 HUB_REWARD = {"reward_model": "facebook/roberta-hate-speech-dynabench-r4-target", "reward_revision": None}
 SHARED = {
@@ -75,7 +75,7 @@ PROFILES = {
         **HUB_DATA,
         **HUB_REWARD,  # 783 million parameters: a GPU with 24 GB
         "model": "google/flan-t5-large",
-        "model_revision": None,  # not pinned: its commit is not known to us
+        "model_revision": None,  # not pinned either
         "dtype": "auto",
         "batch_size": 8,
         "generation_batch_size": 32,
