@@ -144,7 +144,7 @@ def _tell_commit(name, commit, setting):
         return
     _told.add(name)
     warnings.warn(
-        f"{name}: no revision is pinned, and today's files are those of commit {commit}. To get the same ones on another "
+        f"{name}: no revision is pinned, and today's files are those of commit {commit}. To get the same on another "
         f"day, set {setting} to this commit, in PROFILES of helpers/settings.py or by dataclasses.replace(settings, …)",
         stacklevel=3,
     )
