@@ -22,6 +22,7 @@ import psutil
 import torch
 from huggingface_hub import constants as hub
 
+hub.HF_HUB_DISABLE_TELEMETRY = True  # else trl reports to the hub which trainer a learner starts
 PROXIES = ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")  # in the order in which they count
 REMEMBERED = 60.0  # seconds: as long a hub that did not answer is not asked again, since each question is a wait
 _silent_since: dict[str, float] = {}

@@ -14,7 +14,7 @@ import torch
 from helpers.hardware import available_devices, choose_dtype, hub_is_reachable
 
 POCKET = Path(__file__).resolve().parent.parent / "pocket"
-# Not pinned: no commit of these two is known to us.
+# Not pinned: no commit of these two is known to us. A warning tells which one was fetched (`helpers.hub`).
 HUB_DATA = {"data": "knkarthick/dialogsum", "data_revision": None}
 HUB_REWARD = {"reward_model": "facebook/roberta-hate-speech-dynabench-r4-target", "reward_revision": None}
 PACKAGE_MARK = "pip:"  # a model that lies in a package of the Python registry: helpers/models/packaged.py
@@ -94,7 +94,7 @@ PROFILES = {
         "chat_model": "HuggingFaceTB/SmolLM2-1.7B-Instruct",
         "chat_revision": None,
         "model": "google/flan-t5-large",
-        "model_revision": None,  # not pinned: its commit is not known to us
+        "model_revision": None,  # not pinned either
         "dtype": "auto",
         "batch_size": 8,
         "generation_batch_size": 32,

@@ -5,9 +5,11 @@ import platform
 import socket
 import threading
 from contextlib import suppress
+from queue import Queue
 
 import pytest
 import torch
+from huggingface_hub.utils import _telemetry as telemetry
 
 from helpers import hardware
 
@@ -75,6 +77,15 @@ def test_a_proxy_with_a_wrong_port_is_no_traceback(asked, monkeypatch):
     assert not hardware.hub_is_reachable() and hardware.hub_advice().startswith("https_proxy: is no address like")
     monkeypatch.setenv("https_proxy", "http://proxy.corp:8080")
     assert hardware.hub_advice() == "is the proxy in https_proxy right?"
+
+
+def test_no_library_reports_to_the_hub_what_a_learner_does(monkeypatch):
+    reports = Queue()
+    monkeypatch.setattr(hardware.hub, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(telemetry, "_TELEMETRY_QUEUE", reports)
+    monkeypatch.setattr(telemetry, "_start_telemetry_thread", lambda: None)
+    telemetry.send_telemetry("trl/RewardTrainer", library_name="trl")
+    assert reports.empty()
 
 
 def test_without_the_hub_libraries_are_offline():

@@ -46,4 +46,5 @@ from .reward_model import (
     pairwise_accuracy as pairwise_accuracy,
     pairwise_loss as pairwise_loss,
     train_reward_model as train_reward_model,
+    untrained_scorer as untrained_scorer,
 )

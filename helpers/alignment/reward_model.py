@@ -8,16 +8,22 @@ import copy
 import tempfile
 import warnings
 from collections.abc import Sequence
-from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
 import torch
 from datasets import Dataset
 from torch.nn.functional import logsigmoid
-from transformers import AutoModelForSequenceClassification, AutoTokenizer, PrinterCallback, TrainerCallback
+from transformers import (
+    AutoConfig,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    PrinterCallback,
+    TrainerCallback,
+)
 
-from helpers.hardware import hub_advice, hub_is_reachable
+from helpers.hub import HubError, fetch, first_line
+from helpers.models.loading import FILES, LOCAL
 from helpers.progress import one_bar, progress
 from helpers.run_records import fingerprint
 
@@ -52,6 +58,17 @@ def harmless_label(config) -> int:
             f"{', '.join(HARMLESS)}; give the index with label=…"
         )
     return int(found[0])
+
+
+def usable_positions(model) -> int:
+    """The longest text that an encoder has positions for, in tokens; 512 where its config says nothing.
+
+    RoBERTa and its kin number positions from the padding's id on: of 514 they use 512.
+    """
+    size = getattr(model.config, "max_position_embeddings", 512)
+    tables = [layer for name, layer in model.named_modules() if name.endswith("position_embeddings")]
+    padding = [table.padding_idx for table in tables if getattr(table, "padding_idx", None) is not None]
+    return size - max((index + 1 for index in padding), default=0)
 
 
 class ClassifierReward:
@@ -91,7 +108,7 @@ class ClassifierReward:
             raise RewardError(f"texts: {str(texts)[:60]!r} is not a list of texts")
         found = torch.zeros(len(texts), self.model.config.num_labels)
         order = sorted(range(len(texts)), key=lambda index: len(texts[index]))
-        window = min(self.tokenizer.model_max_length, getattr(self.model.config, "max_position_embeddings", 512))
+        window = min(self.tokenizer.model_max_length, usable_positions(self.model))
         for start in range(0, len(order), self.batch_size):
             rows = order[start : start + self.batch_size]
             batch = self.tokenizer(
@@ -110,22 +127,57 @@ class ClassifierReward:
         return 1 - self.logits(texts).softmax(-1)[:, self.label].numpy()
 
 
-def load_reward(settings, raw: bool = True) -> ClassifierReward:
-    """The profile's classifier as reward. Raises RewardError where the folder or the hub has none."""
+def _folder(settings, files):
+    """Where the profile's classifier lies, fetched from the hub where its name is one of the hub's."""
     where = settings.reward_model
-    away = not Path(where).is_dir() and not hub_is_reachable()  # else it asks for half a minute
     try:
-        options = {"revision": settings.reward_revision, "trust_remote_code": False, "local_files_only": away}
-        tokenizer = AutoTokenizer.from_pretrained(where, **options)
-        with one_bar() if Path(where).is_dir() else nullcontext():  # a download keeps its bar
-            model = AutoModelForSequenceClassification.from_pretrained(where, use_safetensors=True, **options)
+        return Path(where) if Path(where).is_dir() else fetch(where, settings.reward_revision, files, "reward_revision")
+    except HubError as error:
+        raise RewardError(f"reward_model: {error}; or choose the profile pocket, which needs no network") from error
+
+
+def load_reward(settings, raw: bool = True) -> ClassifierReward:
+    """The profile's classifier as reward. Only safetensors are read.
+
+    Raises:
+        RewardError: the folder has no such classifier; the hub does not give it.
+    """
+    folder = _folder(settings, FILES)
+    try:
+        if not list(folder.glob("*.safetensors")):
+            raise OSError(
+                "it has no safetensors file; pickles are not read, because they can hold programs. A pull request on "
+                "its page may have a converted copy: set reward_revision to 'refs/pr/NUMBER'"
+            )
+        tokenizer = AutoTokenizer.from_pretrained(folder, **LOCAL)
+        with one_bar():
+            model = AutoModelForSequenceClassification.from_pretrained(folder, use_safetensors=True, **LOCAL)
     except (OSError, ValueError) as error:
         raise RewardError(
-            f"reward_model: {where!r} cannot be loaded as a sequence classifier ({error}); the hub needs a "
-            "network, a folder "
-            f"needs config.json and model.safetensors{f'; {hub_advice()}' if away and hub_advice() else ''}"
+            f"reward_model: {settings.reward_model!r} cannot be loaded as a sequence classifier ({first_line(error)}); "
+            "a folder needs config.json and model.safetensors"
         ) from error
     return ClassifierReward(model.to(settings.device), tokenizer, raw=raw)
+
+
+def untrained_scorer(settings):
+    """(tokenizer, classifier) of the reward model's shape, with one output; the weights are drawn at random from
+    torch's generator, so that all it will know comes from its training.
+
+    Raises:
+        RewardError: the folder has no config.json or tokenizer; the hub does not give them.
+    """
+    folder = _folder(settings, [pattern for pattern in FILES if pattern != "*.safetensors"])
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, **LOCAL)
+        shape = AutoConfig.from_pretrained(folder, **LOCAL)
+    except (OSError, ValueError) as error:
+        raise RewardError(
+            f"reward_model: {settings.reward_model!r} has no shape of a classifier ({first_line(error)}); a folder "
+            "needs config.json and a tokenizer"
+        ) from error
+    shape.num_labels = 1
+    return tokenizer, AutoModelForSequenceClassification.from_config(shape).to(settings.device)
 
 
 def judged_toxicity(texts: Sequence[str]) -> np.ndarray:
@@ -184,7 +236,8 @@ def train_reward_model(
     """A copy of a sequence classifier with one label, trained so that better texts get a higher number.
 
     Args:
-        model: with `num_labels=1`; it is left as it is. pairs: (better, worse), N at least 1.
+        model: with `num_labels=1`; it is left as it is. pairs: (better, worse), N at least 1; of a text longer than the
+            model's window the beginning counts.
         steps: of `batch_size` pairs each, whatever N is, so that trainings on more pairs do not get more updates.
     Raises:
         ValueError: no pairs.
@@ -197,8 +250,9 @@ def train_reward_model(
     model = copy.deepcopy(model)
     for special in ("pad_token_id", "bos_token_id", "eos_token_id"):  # the trainer would set them too, with a warning
         setattr(model.config, special, getattr(tokenizer, special))
+    window = {"truncation": True, "max_length": min(tokenizer.model_max_length, usable_positions(model))}
     ids = {
-        side: tokenizer([pair[place] for pair in pairs])["input_ids"]
+        side: tokenizer([pair[place] for pair in pairs], **window)["input_ids"]
         for place, side in enumerate(("chosen_ids", "rejected_ids"))
     }
     with (

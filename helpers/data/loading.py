@@ -7,21 +7,22 @@ from __future__ import annotations
 import json
 import os
 import re
-from contextlib import nullcontext
 from pathlib import Path
 from typing import NamedTuple
 
 import pyarrow as pa
 from datasets import Dataset, DatasetDict, load_dataset
+from datasets.exceptions import DatasetsError
 
 from helpers.data.dialogues import check_rows, merge_annotators, text_fault
 from helpers.data.prompts import build_task
 from helpers.data.records import SUFFIXES, DataError, Problem, Row, read_rows, require_columns, settle
 from helpers.data.splits import split_by_hash
-from helpers.hardware import hub_advice, hub_is_reachable, without_hub
+from helpers.hub import HubError, fetch, first_line
 from helpers.settings import Settings
 
 SPLITS = ("train", "validation", "test")
+FILES = ("*.csv", "*.tsv", "*.json", "*.jsonl", "*.parquet", "*.txt", "*.zip", "*.gz", "README.md")  # of a repository
 ALIASES = {"dev": "validation", "val": "validation", "valid": "validation"}
 SPLITS_IN_NAMES = {*SPLITS, *ALIASES}
 WHOLE = None  # stands for the split of a single file, which has yet to be split
@@ -173,14 +174,13 @@ def load_world(settings: Settings) -> World:
 
 def _from_hub(settings):
     try:
-        with nullcontext() if hub_is_reachable() else without_hub():  # else it asks for half a minute
-            loaded = load_dataset(settings.data, revision=settings.data_revision)
-    except (OSError, ValueError) as error:  # no network, no such data set, an unreadable file
-        advice = hub_advice()
+        loaded = load_dataset(str(fetch(settings.data, settings.data_revision, FILES, "data_revision", kind="dataset")))
+    except HubError as error:
+        raise DataError(f"use the profile pocket, or set LAB_DATA to a file or folder of dialogues\n{error}") from error
+    except (OSError, ValueError, DatasetsError) as error:  # no file that can be read
         raise DataError(
-            "the model hub cannot be reached, or has no such data set; use the profile pocket, or set "
-            f"LAB_DATA to a file or folder of dialogues{f' ({advice})' if advice else ''}\n"
-            f"{settings.data}: {(str(error) or repr(error)).splitlines()[0]}"
+            "the files of this data set cannot be read as a table; set LAB_DATA to a file or folder of dialogues\n"
+            f"{settings.data}: {first_line(error)}"
         ) from error
     missing = [split for split in SPLITS if split not in loaded]
     if missing:

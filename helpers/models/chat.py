@@ -51,7 +51,8 @@ def load_chat(settings: Settings, dtype: str | None = None):
             without a chat template.
     """
     name, kind = settings.chat_model, ("decoder", "LAB_CHAT_MODEL")
-    folder = packaged_folder(name) if is_packaged(name) else model_folder(name, settings.chat_revision, kind[1])
+    where = (name, settings.chat_revision, "chat_model")
+    folder = packaged_folder(name) if is_packaged(name) else model_folder(*where)
     weight_files(name, folder)
     tokenizer = tokenizer_of(name, folder, *kind)
     if not tokenizer.chat_template:

@@ -10,17 +10,16 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from huggingface_hub import snapshot_download
 from safetensors import SafetensorError, safe_open
 from torch import nn
 from transformers import AutoConfig, AutoModelForSeq2SeqLM, AutoTokenizer
 
-from helpers.hardware import hub_advice, hub_is_reachable
+from helpers.hub import HubError, fetch, first_line
 from helpers.models.cpu import prepare_for_cpu
 from helpers.models.generation import positions
 from helpers.models.sizes import count_parameters
 from helpers.progress import one_bar
-from helpers.settings import Settings
+from helpers.settings import REPLACEABLE, Settings
 
 # With the output head apart from the embeddings (vocabulary × width more than if they were tied).
 PARAMETERS = {
@@ -28,6 +27,7 @@ PARAMETERS = {
     "google/flan-t5-base": 247_577_856,
     "google/flan-t5-large": 783_150_080,
 }
+FILES = ("*.json", "*.safetensors", "*.model", "*.txt", "*.jinja")  # of a repository; no weights in other formats
 VOCABULARIES = ("tokenizer.json", "spiece.model", "tokenizer.model", "vocab.json", "vocab.txt")
 LOCAL = {"local_files_only": True, "trust_remote_code": False}
 
@@ -104,22 +104,19 @@ def as_model_error(name: str, kind: str = "encoder-decoder", variable: str = "LA
     except (OSError, ValueError, KeyError, TypeError, ImportError, AttributeError) as error:
         raise ModelError(
             f"{name}: is no {kind} model that transformers can load; {variable} must be "
-            f"a folder with its config.json, safetensors and tokenizer ({_first_line(error)})"
+            f"a folder with its config.json, safetensors and tokenizer ({first_line(error)})"
         ) from error
 
 
-def _first_line(error):
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
-
-
-def model_folder(name: str, revision: str | None, variable: str = "LAB_MODEL") -> Path:
-    """The local folder of a model; from the hub only what is needed: no weights in other formats.
+def model_folder(name: str, revision: str | None, field: str = "model") -> Path:
+    """The local folder of a model, fetched from the hub where its name is one of the hub's.
 
     Args:
-        name: hub id, or absolute path; revision: of the hub; variable: the environment variable that sets the name.
+        name: hub id, or absolute path; revision: of the hub; field: the setting that holds the name.
     Raises:
         ModelError: no such folder; the hub cannot be reached, or does not have it.
     """
+    variable, setting = next((variable, revised) for known, revised, variable in REPLACEABLE if known == field)
     if os.path.isabs(name):
         if not (Path(name) / "config.json").is_file():
             raise ModelError(
@@ -128,19 +125,11 @@ def model_folder(name: str, revision: str | None, variable: str = "LAB_MODEL") -
             )
         return Path(name)
     try:
-        return Path(
-            snapshot_download(
-                name,
-                revision=revision,
-                allow_patterns=["*.json", "*.safetensors", "*.model", "*.txt"],
-                local_files_only=not hub_is_reachable(),
-            )
-        )  # else it retries for half a minute
-    except (OSError, ValueError) as error:
+        return fetch(name, revision, FILES, setting)
+    except HubError as error:
         raise ModelError(
-            f"{name}: cannot be fetched from the model hub, nor is it stored here already "
-            f"({_first_line(error)}); choose the profile pocket, which needs no network, or set {variable} "
-            f"to a model folder on this machine{f'; {hub_advice()}' if hub_advice() else ''}"
+            f"{error}; or choose the profile pocket, which needs no network, or set {variable} to a model folder on "
+            "this machine"
         ) from error
 
 
@@ -148,7 +137,10 @@ def weight_files(name: str, folder: Path) -> dict[str, Path]:
     """{weight: safetensors file that holds it}; opening the files finds those that are cut short."""
     files = sorted(folder.glob("*.safetensors"))
     if not files:
-        raise ModelError(f"{name}: has no safetensors file; save the model with save_pretrained, which writes one")
+        raise ModelError(
+            f"{name}: has no safetensors file; save the model with save_pretrained, which writes one. Pickles "
+            "(pytorch_model.bin) are not read, because they can hold programs"
+        )
     places = {}
     for file in files:
         try:
@@ -156,7 +148,7 @@ def weight_files(name: str, folder: Path) -> dict[str, Path]:
                 places |= dict.fromkeys(weights.keys(), file)
         except (SafetensorError, OSError) as error:
             raise ModelError(
-                f"{file}: is broken or cut short at {file.stat().st_size:,} bytes ({_first_line(error)}"
+                f"{file}: is broken or cut short at {file.stat().st_size:,} bytes ({first_line(error)}"
                 "); delete it and fetch it again, or restore it from the kit's repository"
             ) from None
     return places

@@ -24,7 +24,9 @@ def load_sentence_encoder(settings: Settings):
         ModelError: see `helpers.models.loading.load_seq2seq` and `helpers.models.packaged.packaged_file`.
     """
     name, kind = settings.sentence_model, ("encoder", "LAB_SENTENCE_MODEL")
-    folder = packaged_folder(name) if is_packaged(name) else model_folder(name, settings.sentence_revision, kind[1])
+    folder = (
+        packaged_folder(name) if is_packaged(name) else model_folder(name, settings.sentence_revision, "sentence_model")
+    )
     weight_files(name, folder)
     tokenizer = tokenizer_of(name, folder, *kind)
     tokenizer.model_max_length = min(tokenizer.model_max_length, WINDOW)

@@ -9,7 +9,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from transformers import BertConfig, BertForSequenceClassification
+from transformers import BertConfig, BertForSequenceClassification, RobertaConfig, RobertaForSequenceClassification
 
 from helpers.alignment.reward_model import (
     ClassifierReward,
@@ -20,6 +20,8 @@ from helpers.alignment.reward_model import (
     pairwise_accuracy,
     pairwise_loss,
     train_reward_model,
+    untrained_scorer,
+    usable_positions,
 )
 from helpers.run_records import fingerprint
 from helpers.settings import POCKET, load_settings
@@ -77,6 +79,34 @@ def test_a_preference_is_learned_and_holds_for_other_texts(scorer, tiny_tokenize
 def test_no_pairs_are_named(scorer, tiny_tokenizer):
     with pytest.raises(ValueError, match="pairs: there are none"):
         train_reward_model(scorer, tiny_tokenizer, [], steps=1, seed=1)
+
+
+def test_of_robertas_positions_all_but_the_first_two_are_usable(scorer, tiny_tokenizer):
+    shape = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 16}
+    config = RobertaConfig(
+        vocab_size=len(tiny_tokenizer), **shape, max_position_embeddings=34, num_labels=1, pad_token_id=1
+    )
+    roberta = RobertaForSequenceClassification(config)
+    assert usable_positions(roberta) == 32 and usable_positions(scorer) == 256
+    long = "kettle " * 100
+    assert ClassifierReward(roberta, tiny_tokenizer, label=0)([long]).shape == (1,)
+    train_reward_model(roberta, tiny_tokenizer, [("Yes.", long)], steps=1, seed=1, show_progress=False)
+
+
+def test_an_untrained_scorer_has_the_reward_models_shape_and_no_knowledge(reward):
+    settings = load_settings("pocket")
+    torch.manual_seed(1)
+    tokenizer, one = untrained_scorer(settings)
+    other = untrained_scorer(settings)[1]
+    assert len(tokenizer) == len(reward.tokenizer) and one.config.num_labels == 1
+    assert one.config.hidden_size == reward.model.config.hidden_size
+    weights = [model.bert.embeddings.word_embeddings.weight for model in (one, other, reward.model)]
+    assert not torch.equal(weights[0], weights[1]) and not torch.equal(weights[0], weights[2])
+
+
+def test_a_folder_without_a_shape_is_named(tmp_path):
+    with pytest.raises(RewardError, match="reward_model: .*has no shape of a classifier.*config.json"):
+        untrained_scorer(load_settings("pocket", reward_model=str(tmp_path)))
 
 
 RUDE, POLITE = "#Person1# calls #Person2# an idiot.", "#Person1# thanks #Person2# for the lemonade."

@@ -16,6 +16,7 @@ from helpers.data.loading import load_dialogues, load_tasks
 from helpers.data.records import DataError
 from helpers.data.splits import dialogue_key, split_by_hash
 from helpers.evaluation.experiments import by_part, rude_rows
+from helpers.hub import HubError
 from helpers.settings import load_settings
 
 REAL = Path(__file__).resolve().parents[3] / "shared" / "data" / "dialogsum"
@@ -214,8 +215,7 @@ def hub_rows(numbers):
 def test_hub_data_set_with_one_row_an_annotator(monkeypatch):
     asked = []
 
-    def load_dataset(name, revision):
-        asked.append((name, revision))
+    def load_dataset(folder):
         test = [
             row(0, id=f"test_{dialogue}_{annotator}", dialogue=f"A: {dialogue}", summary=f"S{annotator}")
             for dialogue in range(4)
@@ -225,25 +225,33 @@ def test_hub_data_set_with_one_row_an_annotator(monkeypatch):
             train=hub_rows([1, 2]), validation=hub_rows([3]), test=datasets.Dataset.from_list(test)
         )
 
+    monkeypatch.setattr(data, "fetch", lambda name, revision, *_, **options: asked.append((name, revision, options)))
     monkeypatch.setattr(data, "load_dataset", load_dataset)
     loaded = load_dialogues(load_settings("base", data="some/dialogues", data_revision="abc"))
-    assert asked == [("some/dialogues", "abc")]
+    assert asked == [("some/dialogues", "abc", {"kind": "dataset"})]
     assert loaded["test"]["id"] == ["test_0", "test_1", "test_2", "test_3"]
     assert loaded["test"][3]["summaries"] == ["S1", "S2", "S3"]
 
 
 def test_hub_out_of_reach(monkeypatch):
-    def load_dataset(name, revision):
-        raise ConnectionError("Couldn't reach it\nmore")
+    def fetch(name, *_, **options):
+        raise HubError(f"{name}: nobody answers")
 
-    monkeypatch.setattr(data, "load_dataset", load_dataset)
+    monkeypatch.setattr(data, "fetch", fetch)
     with pytest.raises(DataError, match="use the profile pocket, or set LAB_DATA") as error:
         load_dialogues(load_settings("base"))
-    assert str(error.value).splitlines()[-1] == "knkarthick/dialogsum: Couldn't reach it"
+    assert str(error.value).splitlines()[-1] == "knkarthick/dialogsum: nobody answers"
+
+
+def test_files_of_a_hub_data_set_that_are_no_tables(monkeypatch, tmp_path):
+    (tmp_path / "README.md").write_text("Nothing but words.", encoding="utf-8")
+    monkeypatch.setattr(data, "fetch", lambda *_, **options: tmp_path)
+    with pytest.raises(DataError, match=r"cannot be read as a table.*LAB_DATA.*\nsome/dialogues: "):
+        load_dialogues(load_settings("base", data="some/dialogues"))
 
 
 def test_paths_never_go_to_the_hub(monkeypatch, tmp_path):
-    monkeypatch.setattr(data, "load_dataset", lambda *args, **options: pytest.fail("load_dataset was called"))
+    monkeypatch.setattr(data, "fetch", lambda *args, **options: pytest.fail("the hub was asked"))
     assert load(write_folder(tmp_path))["train"].num_rows == 1
 
 

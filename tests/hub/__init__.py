@@ -1,1 +1,1 @@
-"""Tests with the real model and the real data."""
+"""Tests of the hub and its models: the real ones where they are asked for, and a hub of the tests themselves."""

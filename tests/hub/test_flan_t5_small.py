@@ -1,7 +1,10 @@
 """The real model on the real data: what others have published about FLAN-T5-small and DialogSum still comes out here.
 
-The pinned numbers are other people's, so that a fault of the kit cannot hide in them; each names where it stands.
+These tests fetch hundreds of megabytes from the model hub, and run where KIT_HUB_TESTS=1 asks for them. The pinned
+numbers are other people's, so that a fault of the kit cannot hide in them; each names where it stands.
 """
+
+import os
 
 import pytest
 
@@ -15,6 +18,11 @@ from helpers.models.sizes import count_parameters
 from helpers.settings import load_settings, seed_everything
 from helpers.training.finetuning_methods import lora
 from helpers.training.trainer import train
+
+pytestmark = [
+    pytest.mark.hub,
+    pytest.mark.skipif(os.environ.get("KIT_HUB_TESTS") != "1", reason="fetches from the hub; set KIT_HUB_TESTS=1"),
+]
 
 # The model's page in the documentation of transformers; 20 decoder positions, the start token among them.
 RECIPE = (

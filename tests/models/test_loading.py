@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 from tokenizers import Tokenizer, models as token_models, pre_tokenizers
 from transformers import BartConfig, BertConfig, PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration
 
+from helpers import hub
 from helpers.models import loading as models
 from helpers.models.loading import ModelError, head_is_tied, load_seq2seq, load_tokenizer, with_own_head
 from helpers.models.sizes import count_parameters, untrained
@@ -269,23 +270,22 @@ def test_known_model_with_another_count(folder, monkeypatch):
         load(folder)
 
 
-def test_hub_out_of_reach(monkeypatch, tmp_path):
+def test_hub_out_of_reach(monkeypatch):
     asked = {}
 
-    def snapshot_download(name, **options):
-        asked.update(options, name=name)
+    def snapshot_download(**options):
+        asked.update(options)
         raise FileNotFoundError("not here\nmore")
 
-    monkeypatch.setattr(models, "hub_is_reachable", lambda: False)
-    monkeypatch.setattr(models, "snapshot_download", snapshot_download)
+    monkeypatch.setattr(hub, "hub_is_reachable", lambda: False)
+    monkeypatch.setattr(hub, "snapshot_download", snapshot_download)
     with pytest.raises(ModelError, match="google/flan-t5-small: .*not here.*profile pocket.*LAB_MODEL"):
         load_seq2seq(load_settings("small"))
     assert asked["local_files_only"] and asked["revision"] == "0fc9ddf78a1e988dac52e2dac162b0ede4fd74ab"
 
 
 def test_hub_model_is_loaded_from_its_snapshot(monkeypatch, folder):
-    monkeypatch.setattr(models, "hub_is_reachable", lambda: True)
-    monkeypatch.setattr(models, "snapshot_download", lambda name, **options: str(folder))
+    monkeypatch.setattr(models, "fetch", lambda name, *_, **options: folder)
     _, model = load_seq2seq(load_settings("pocket", model="some/model"))
     assert count_parameters(model).total > 0
 
