@@ -3,7 +3,8 @@ router and without.
 
 python -m sweeps.gpt [--only rates|models] [--part 1/2] [--results FOLDER]
 
-Points that have a file are skipped: a stopped sweep goes on where it was. One thread; a run takes less than half a minute of it.
+Points that have a file are skipped: a stopped sweep goes on where it was. One thread; a run takes about half a
+minute of it.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from helpers.transformer.mixture_of_experts import (
     mixtures,
     parameters_used,
 )
-from sweeps import RESULTS, SEEDS, command_line
+from sweeps import RESULTS, SEEDS, command_line, each_once
 
 FOLDER, COMMAND = RESULTS / "gpt", "python -m sweeps.gpt"
 DOMAIN, SHAPE, BUDGET = "travel", Shape(64, 3), 300 * 1024  # of dialogues; bytes to train on
@@ -63,6 +64,11 @@ def sweeps() -> dict[str, list[Point]]:
     }
 
 
+def points() -> list[Point]:
+    """The points of all sweeps."""
+    return each_once(sweeps().values())
+
+
 def held_out(count: int, name: str) -> tuple[list[str], list[str]]:
     """Dialogues of the domain that no training draws, and the scenario of each."""
     source, seed = Dialogues(DOMAIN), f"held out, {name}"
@@ -75,7 +81,7 @@ def new_model(point: Point, shape: Shape = SHAPE) -> Decoder:
 
 
 def train_point(point: Point, budget: int = BUDGET) -> tuple[Decoder, list[float]]:
-    """The trained decoder of a point and the losses of its steps; a seed changes its first weights and its dialogues."""
+    """The trained decoder of a point and its steps' losses; a seed changes its first weights and its dialogues."""
     model, texts = new_model(point), Dialogues(DOMAIN).draw(f"training {point.seed}")
     penalty = (lambda: balance_penalty(model, point.balance)) if point.balance else None
     return model, fit(model, texts, budget, optimizers(model, point.rate), penalty, point.name)
@@ -91,10 +97,11 @@ class Bench:
 
     def base(self) -> dict:
         """Which scenario each measured dialogue is of, and how many bytes there are."""
-        return {"clusters": self.clusters, "bytes": sum(len(text.encode()) for text in self.test), "budget": self.budget}
+        count = sum(len(text.encode()) for text in self.test)
+        return {"clusters": self.clusters, "bytes": count, "budget": self.budget}
 
     def measure(self, point: Point, _folder: Path) -> dict:
-        """Trains, and measures the loss of each held-out dialogue; of experts also their shares. No weights are kept."""
+        """Trains, and measures each held-out dialogue's loss; of experts also their shares. No weights are kept."""
         start = time.process_time()
         model, losses = train_point(point, self.budget)
         found = {

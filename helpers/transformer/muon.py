@@ -1,4 +1,4 @@
-"""Muon: steps along the momentum with all its directions equally long. torch.optim.Muon takes one matrix after the other
+"""Muon: steps along the momentum with all its directions equally long. torch.optim.Muon takes one matrix after another
 in bfloat16, which many processors only emulate; here all matrices of one shape are computed together, in float32.
 """
 
