@@ -181,28 +181,29 @@ def optimizers(model: nn.Module, rate: float = RATE) -> list[torch.optim.Optimiz
 
 
 @torch.inference_mode()
-def write(model, count: int, length: int, temperature: float = 1.0, seed: int = 0) -> list[str]:
+def write(model, count: int, length: int, temperature: float = 1.0, seed: int = 0, before: str = "") -> list[str]:
     """Texts that the model draws byte by byte from `BREAK` on, each up to the next one, which ends a dialogue.
 
     Args:
         count: of texts; length: bytes after which the longest are cut off; temperature: divides the logits.
-        seed: of the draws.
+        seed: of the draws; before: what stands before the break, of which half a window is read. In training a dialogue
+            always followed another.
     Raises:
         ValueError: a temperature of 0 or less.
     """
     if temperature <= 0:
         raise ValueError(f"temperature: {temperature}; it divides the logits and must be above 0")
     generator, cache = torch.Generator().manual_seed(seed), []
-    written = byte_ids(BREAK).repeat(count, 1)
-    read = written
-    while written.shape[1] < length + len(BREAK):
+    read = written = byte_ids(before + BREAK)[-WINDOW // 2 :].repeat(count, 1)
+    start = written.shape[1]
+    while written.shape[1] < start + length:
         probabilities = (model(read, cache)[:, -1] / temperature).softmax(-1)
         read = torch.multinomial(probabilities, 1, generator=generator)
         written = torch.cat([written, read], 1)
         if cache[0][0].shape[2] == WINDOW - 1:  # the window is full: half of it is read anew, and the rest forgotten
             cache.clear()
             read = written[:, -WINDOW // 2 :]
-    return [_dialogue(row) for row in written[:, len(BREAK) :].tolist()]
+    return [_dialogue(row) for row in written[:, start:].tolist()]
 
 
 def _dialogue(ids):

@@ -139,6 +139,11 @@ def test_a_text_ends_at_the_first_break():
     assert write(Reciter("A: Hi.\n\nA: What?"), 1, 12) == ["A: Hi."]
 
 
+def test_what_stands_before_is_read_and_not_given():
+    reciter = Reciter("A: Hi.\n\n")
+    assert write(reciter, 1, 12, before="B: Bye." * 100) == ["A: Hi."] and reciter.reads[0] == WINDOW // 2
+
+
 def test_behind_the_window_half_of_it_is_read_anew():
     text = "abcdefgh" * 40
     reciter = Reciter(text)
