@@ -141,7 +141,7 @@ def test_a_text_ends_at_the_first_break():
 
 def test_what_stands_before_is_read_and_not_given():
     reciter = Reciter("A: Hi.\n\n")
-    assert write(reciter, 1, 12, before="B: Bye." * 100) == ["A: Hi."] and reciter.reads[0] == WINDOW // 2
+    assert write(reciter, 1, 8, before="B: Bye." * 100) == ["A: Hi."] and reciter.reads[0] == WINDOW // 2
 
 
 def test_behind_the_window_half_of_it_is_read_anew():
