@@ -36,6 +36,7 @@ COSTS = {
     "applications": 20_000,
     "constitutional_ai": 27_000,
     "distillation": 30_000,
+    "gpt_from_scratch": 15_000,
     "human_feedback": 40_000,
     "inside_a_transformer": 5_600,
     "pruning": 21_000,

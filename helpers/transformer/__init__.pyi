@@ -12,13 +12,37 @@ from .attention import (
     stage_shapes as stage_shapes,
 )
 from .families import FamilyModel as FamilyModel, sight as sight
+from .gpt import (
+    Decoder as Decoder,
+    as_llama as as_llama,
+    optimizers as optimizers,
+    write as write,
+)
 from .language_models import (
+    BREAK as BREAK,
     DOMAINS as DOMAINS,
     RATE as RATE,
+    ROWS as ROWS,
+    WINDOW as WINDOW,
     Dialogues as Dialogues,
     Shape as Shape,
+    batches as batches,
+    byte_ids as byte_ids,
     byte_losses as byte_losses,
+    fit as fit,
+    one_thread as one_thread,
+    rate_at as rate_at,
     train_decoder as train_decoder,
+)
+from .mixture_of_experts import (
+    BYTE_KINDS as BYTE_KINDS,
+    Routing as Routing,
+    balance_loss as balance_loss,
+    balance_penalty as balance_penalty,
+    expert_counts as expert_counts,
+    expert_mlp as expert_mlp,
+    mixtures as mixtures,
+    parameters_used as parameters_used,
 )
 from .objectives import (
     FAMILIES as FAMILIES,
@@ -41,6 +65,7 @@ from .tokenizers import (
     KINDS as KINDS,
     bpe_cut as bpe_cut,
     cost_of_kinds as cost_of_kinds,
+    known_words as known_words,
     marked as marked,
     merge_order as merge_order,
     piece_scores as piece_scores,

@@ -6,14 +6,14 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch.nn.functional import cross_entropy
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedModel
 
 from helpers.progress import progress
 from pocket.scenarios.generator import RUDE_SHARE, Play, World
@@ -121,16 +121,25 @@ class Shape:
                 "there must be a layer"
             )
 
+    @property
+    def heads(self) -> int:
+        """How many attention heads a layer has."""
+        return self.width // HEAD
+
+    @property
+    def hidden(self) -> int:
+        """Units of the MLP: 8/3 of the width, so that its three matrices cost what two of four widths would."""
+        return -(-8 * self.width // 3 // 8) * 8
+
     def config(self) -> LlamaConfig:
         """A decoder of Llama's kind (RoPE, RMSNorm, SwiGLU), input and output embeddings tied."""
-        heads = self.width // HEAD
         return LlamaConfig(
             vocab_size=BYTES,
             hidden_size=self.width,
-            intermediate_size=-(-8 * self.width // 3 // 8) * 8,
+            intermediate_size=self.hidden,
             num_hidden_layers=self.layers,
-            num_attention_heads=heads,
-            num_key_value_heads=heads,
+            num_attention_heads=self.heads,
+            num_key_value_heads=self.heads,
             tie_word_embeddings=True,
             max_position_embeddings=WINDOW,
             initializer_range=SPREAD * self.width**-0.5,
@@ -183,7 +192,6 @@ def one_thread():
         torch.set_num_threads(before)
 
 
-@one_thread()
 def train_decoder(
     shape: Shape, texts: Iterable[str], budget: int, seed: int, name: str = "decoder"
 ) -> LlamaForCausalLM:
@@ -194,27 +202,54 @@ def train_decoder(
     Raises:
         ValueError: a budget smaller than one step, or texts that end before it.
     """
-    steps = budget // (ROWS * WINDOW)
+    model = new_decoder(shape, seed)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), RATE / shape.width, betas=(0.9, 0.95), weight_decay=0.1, fused=True
+    )
+    fit(model, texts, budget, [optimizer], name=name)
+    return model
+
+
+@one_thread()
+def fit(
+    model,
+    texts: Iterable[str],
+    budget: int,
+    optimizers: Sequence[torch.optim.Optimizer],
+    penalty: Callable | None = None,
+    name: str = "decoder",
+) -> list[float]:
+    """Trains a decoder of transformers, or one that gives logits alone, on the first `budget` bytes of the texts.
+
+    Args:
+        optimizers: of all weights, with their highest rates; the rates rise and fall as `rate_at` says.
+        penalty: what is added to the loss of each step, a number of nats, called without arguments.
+    Returns:
+        The loss of each step in nats a byte, without the penalty.
+    Raises:
+        ValueError: a budget smaller than one step, or texts that end before it.
+    """
+    steps, losses = budget // (ROWS * WINDOW), []
     if steps < 1:
         raise ValueError(
             f"budget: {budget:,} bytes are less than one step of {ROWS * WINDOW:,}; give at least that many"
         )
-    model = new_decoder(shape, seed).train()
-    optimizer = torch.optim.AdamW(
-        model.parameters(), RATE / shape.width, betas=(0.9, 0.95), weight_decay=0.1, fused=True
-    )
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: rate_at(step, steps))
+    schedules = [torch.optim.lr_scheduler.LambdaLR(each, lambda step: rate_at(step, steps)) for each in optimizers]
     source = batches(texts, ROWS, WINDOW)
+    model.train()
     for step in progress(range(steps), desc=name, unit="step"):
         rows = next(source, None)
         if rows is None:
             raise ValueError(f"texts: end after {step * ROWS * WINDOW:,} of {budget:,} bytes; give more of them")
-        losses_of(model, rows).mean().backward()
+        loss = losses_of(model, rows).mean()
+        (loss if penalty is None else loss + penalty()).backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        schedule.step()
-        optimizer.zero_grad()
-    return model.eval()
+        for part in (*optimizers, *schedules):
+            part.step()
+        model.zero_grad()
+        losses.append(loss.item())
+    model.eval()
+    return losses
 
 
 def losses_of(model, rows: torch.Tensor) -> torch.Tensor:
@@ -223,8 +258,9 @@ def losses_of(model, rows: torch.Tensor) -> torch.Tensor:
     Args:
         rows: (R, L) of bytes, −1 behind the end.
     """
-    logits = model(input_ids=rows.clamp(min=0), use_cache=False).logits[:, :-1]
-    return cross_entropy(logits.transpose(1, 2), rows[:, 1:], ignore_index=-1, reduction="none")
+    ids = rows.clamp(min=0)
+    logits = model(ids, use_cache=False).logits if isinstance(model, PreTrainedModel) else model(ids)
+    return cross_entropy(logits[:, :-1].transpose(1, 2), rows[:, 1:], ignore_index=-1, reduction="none")
 
 
 @torch.inference_mode()

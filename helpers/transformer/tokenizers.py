@@ -136,6 +136,15 @@ def seen_words(texts: Sequence[str]) -> set[str]:
     return {word.lower() for text in texts for word in words_of(text)}
 
 
+def known_words(texts: Sequence[str], seen: set[str]) -> list[float]:
+    """The share of each text's words that are seen, 0 where it has none; its last word may be cut off and is left out.
+
+    Args:
+        seen: as `seen_words` gives them.
+    """
+    return [float(np.mean([word.lower() in seen for word in words_of(text)[:-1]] or [False])) for text in texts]
+
+
 def kind_of_word(word: str, seen: set[str]) -> str:
     """ "number"; "new word", which no training text has; or "known word"."""
     return "number" if word.isdigit() else "known word" if word.lower() in seen else "new word"

@@ -71,6 +71,7 @@ DISTILLATION = {
     "classifier": GREEN,
     "summarizer": PINK,
 }
+MIXTURES = {"dense": ORANGE, "balanced": BLUE, "not balanced": RED}
 FAMILIES = {"encoder-only": GREEN, "decoder-only": ORANGE, "encoder-decoder": BLUE}
 APPLICATIONS = {
     "TF-IDF": ORANGE,
@@ -97,9 +98,18 @@ def colour_of(name: str) -> str:
     return next(
         (
             colour
-            for key, colour in (
-                COLOURS | METHODS | ALIGNMENT | COMPRESSION | PRUNING | DISTILLATION | FAMILIES | APPLICATIONS
-            ).items()
+            for names in (
+                COLOURS,
+                METHODS,
+                ALIGNMENT,
+                COMPRESSION,
+                PRUNING,
+                DISTILLATION,
+                MIXTURES,
+                FAMILIES,
+                APPLICATIONS,
+            )
+            for key, colour in names.items()
             if name.startswith(key)
         ),
         GREY,

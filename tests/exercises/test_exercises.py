@@ -346,6 +346,39 @@ def allowed_action(written, allowed):
     return f"{found[1]}[{found[2]}]" if found and found[1] in allowed else "refused"
 
 
+def next_byte_rows(ids, length):
+    return [
+        (ids[place : place + length], ids[place + 1 : place + 1 + length])
+        for place in range(0, len(ids), length)
+        if place + length < len(ids)
+    ]
+
+
+def turned_vector(vector, position):
+    half = len(vector) // 2
+    turned = [
+        complex(a, b) * np.exp(1j * position / 10000 ** (i / half))
+        for i, (a, b) in enumerate(zip(vector[:half], vector[half:]))
+    ]
+    return [number.real for number in turned] + [number.imag for number in turned]
+
+
+def expert_weights(logits, chosen):
+    least = sorted(logits)[-chosen]
+    powers = np.exp(logits) * (np.array(logits) >= least)
+    return powers / powers.sum()
+
+
+def real_balance(probabilities, chosen, real):
+    experts = probabilities.shape[1]
+    taken = [np.mean(chosen[real] == expert) for expert in range(experts)]
+    return experts * np.dot(taken, probabilities[real].mean(0))
+
+
+def cached_mask(past, new):
+    return torch.ones(new, past + new).tril(past)
+
+
 SOLUTIONS = {
     function.__name__: function
     for function in (
@@ -413,6 +446,11 @@ SOLUTIONS = {
         combined_gradient,
         power_exponent,
         best_of_sizes,
+        next_byte_rows,
+        turned_vector,
+        expert_weights,
+        real_balance,
+        cached_mask,
         inverse_document_frequency,
         cosine,
         mean_reciprocal_rank,
@@ -488,6 +526,34 @@ MISTAKES = [
         lambda written, allowed: (re.findall(r"Action: (\w+\[.*?\])", written) or ["refused"])[0],
         "anything else is refused",
     ),
+    (
+        "next_byte_rows",
+        lambda ids, length: [(ids[p : p + length],) * 2 for p in range(0, len(ids) - length, length)],
+        "moved by one byte",
+    ),
+    (
+        "next_byte_rows",
+        lambda ids, length: [(ids[p : p + length], ids[p + 1 : p + length + 1]) for p in range(0, len(ids), length)],
+        "one byte more",
+    ),
+    ("turned_vector", lambda vector, position: vector, "turn together"),
+    (
+        "turned_vector",
+        lambda vector, position: turned_vector(vector[::2] + vector[1::2], position),
+        "numbers i and i + D/2",
+    ),
+    ("expert_weights", lambda logits, chosen: np.exp(logits) / np.exp(logits).sum(), "all others are 0"),
+    (
+        "real_balance",
+        lambda probabilities, chosen, real: real_balance(probabilities, chosen, np.ones(len(real), dtype=bool)),
+        "of real bytes",
+    ),
+    (
+        "real_balance",
+        lambda probabilities, chosen, real: real_balance(probabilities, chosen[:, :1], real),
+        "share of all choices",
+    ),
+    ("cached_mask", lambda past, new: np.tril(np.ones((new, past + new))), "sees all of the cache"),
     ("sharded_bytes", lambda parameters, processes, stage: 16 * parameters / processes, "stage 1 divides the 8"),
     ("sharded_bytes", lambda parameters, processes, stage: 4 * parameters, "4 + 4 + 8 bytes a parameter"),
     ("ring_bytes", lambda count, processes, size: 2 * count * size, "all parts but one"),
@@ -929,6 +995,15 @@ RECORDS = {
         "tried": {0.4: {"kl": 5.0, "judged": 0.1}, 0.8: {"kl": 2.0, "judged": 0.2}},
     },
     "smallest_n": {"judged": {1: 0.4, 2: 0.3, 4: 0.25, 8: 0.2}, "chosen": 4},
+    "decoder_rate": {"validation_loss": {0.005: 2.0, 0.01: 1.9, 0.02: 1.8, 0.04: 1.85}, "chosen": 0.02},
+    "balance_weight": {
+        "tried": {
+            0.0: {"validation_loss": 1.7, "busiest": 0.5},
+            0.01: {"validation_loss": 1.75, "busiest": 0.3},
+            0.1: {"validation_loss": 1.8, "busiest": 0.26},
+        },
+        "chosen": 0.01,
+    },
     "lora_budget": {
         "chosen": "thin",
         "tried": {
@@ -944,6 +1019,12 @@ WRONG_RECORDS = [
     ("kl_budget", {"judged": 0.35}, "not below"),
     ("kl_budget", {"tried": {0.8: {"kl": 2.0, "judged": 0.2}}}, "compare at least two"),
     ("kl_budget", {"tried": {0.4: {"kl": 2.5, "judged": 0.1}, 0.8: {"kl": 2.0, "judged": 0.2}}}, "kinder"),
+    ("decoder_rate", {"chosen": 0.04}, "not the rate with the lowest"),
+    ("decoder_rate", {"validation_loss": {0.01: 1.9, 0.02: 1.8, 0.04: 1.85}}, "try at least 4"),
+    ("decoder_rate", {"validation_loss": {0.01: 1.9, 0.02: 1.8, 0.03: 1.9, 0.04: 1.85}}, "8 times the smallest"),
+    ("balance_weight", {"chosen": 0.0}, "more than 35%"),
+    ("balance_weight", {"chosen": 0.1}, "another weight within the limit"),
+    ("balance_weight", {"tried": {0.01: {"validation_loss": 1.7, "busiest": 0.3}}}, "0 among them"),
     ("lora_budget", {"chosen": "thick"}, "train at most 2%"),
     ("lora_budget", {"chosen": "few"}, "another adapter within the budget"),
     ("lora_budget", {"tried": {"thin": {"share": 0.015, "validation_loss": 0.3}}}, "compare at least 3"),

@@ -10,6 +10,7 @@ from helpers.transformer.tokenizers import (
     bpe_cut,
     cost_of_kinds,
     kind_of_word,
+    known_words,
     marked,
     merge_order,
     piece_scores,
@@ -83,6 +84,7 @@ def test_words_without_the_tags_of_the_speakers():
 
 
 def test_costs_are_intervals_over_texts():
+    assert known_words(["Hello hello zyx the", "zyx", "Hello"], {"hello", "the"}) == pytest.approx([2 / 3, 0, 0])
     rows = word_costs(LEARNED["BPE"], ["The kettle, the zyx.", "A zyx"], seen_words(DIALOGUES))
     assert {kind for _, kind, _ in rows} == {"known word", "new word"} and len(rows) == 6
     assert all(

@@ -23,6 +23,7 @@ from helpers.visualization.palette import (
     DISTILLATION,
     FAMILIES,
     METHODS,
+    MIXTURES,
     PALE,
     PRUNING,
     RED,
@@ -55,6 +56,7 @@ TOGETHER = {
     "distillation": set(DISTILLATION.values()),
     "applications": set(APPLICATIONS.values()),
     "families": set(FAMILIES.values()),
+    "mixtures": set(MIXTURES.values()),
 }
 EVERY = sorted(set().union(*TOGETHER.values()) - {PALE})
 
