@@ -34,6 +34,7 @@ COSTS = {
     "02_full_vs_lora_finetuning": 79_000,
     "03_ppo_detoxification": 66_000,
     "applications": 20_000,
+    "chat_model": 20_000,
     "constitutional_ai": 27_000,
     "distillation": 30_000,
     "gpt_from_scratch": 15_000,

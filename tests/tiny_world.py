@@ -1,10 +1,17 @@
-"""A tiny model with data of its own in a folder, for tests that load both by settings."""
+"""Tiny models: one with data of its own in a folder, for tests that load both by settings, and one that chats."""
 
 import json
 
-from transformers import T5Config, T5ForConditionalGeneration
+import torch
+from tokenizers import Tokenizer, decoders, models as token_models, pre_tokenizers, trainers
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration
 
 from helpers.settings import load_settings
+
+CHAT_TEMPLATE = (
+    "{% for m in messages %}{{ '<s>' + m['role'] + ': ' + m['content'] + '</s>' }}{% endfor %}"
+    "{% if add_generation_prompt %}<s>assistant: {% endif %}"
+)
 
 
 def tiny_settings(folder, model, tokenizer, splits, **overrides):
@@ -45,3 +52,38 @@ def tiny_t5(tokenizer, d_kv, blocks):
             eos_token_id=tokenizer.eos_token_id,
         )
     )
+
+
+def tiny_chat_tokenizer(texts):
+    """A tokenizer of the kind that chat models have, trained on these texts: bytes, a template, a window of 256."""
+    core = Tokenizer(token_models.BPE())
+    core.pre_tokenizer, core.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=400,
+        special_tokens=["<s>", "</s>"],
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    core.train_from_iterator(texts, trainer)
+    made = PreTrainedTokenizerFast(tokenizer_object=core, eos_token="</s>", model_max_length=256)
+    made.chat_template = CHAT_TEMPLATE
+    return made
+
+
+def tiny_llama(tokenizer):
+    """An untrained Llama of two layers, with four heads that share two heads of keys and values."""
+    torch.manual_seed(3)
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        max_position_embeddings=256,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.eos_token_id,
+        bos_token_id=None,
+        initializer_range=0.4,  # so that the next token depends on all before it
+    )
+    return LlamaForCausalLM(config).eval()

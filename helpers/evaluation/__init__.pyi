@@ -1,5 +1,10 @@
 """The names that labs import from this folder; each is loaded from its module when it is first used."""
 
+from .calibration import (
+    calibrated_error as calibrated_error,
+    calibration_error as calibration_error,
+    reliability as reliability,
+)
 from .claims import Claim as Claim, checkpoint as checkpoint
 from .experiments import (
     answered_exactly as answered_exactly,
@@ -25,6 +30,11 @@ from .metrics import (
     rouge_per_dialogue as rouge_per_dialogue,
     unigram_overlap as unigram_overlap,
     words as words,
+)
+from .multiple_choice import (
+    Question as Question,
+    load_questions as load_questions,
+    option_scores as option_scores,
 )
 from .statistics import (
     Interval as Interval,

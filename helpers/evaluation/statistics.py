@@ -90,10 +90,10 @@ def mean_interval(
             f"clusters: {f'all {len(values)} rows are' if len(values) > 1 else 'the only row is'} of one dialogue; "
             "how much dialogues differ from each other cannot be seen in one: give a test split of at least two"
         )
-    return _percentile_interval((sums, counts), _mean, level, resamples, seed)
+    return percentile_interval((sums, counts), _mean, level, resamples, seed)
 
 
-def _percentile_interval(columns, statistic, level, resamples, seed) -> Interval:
+def percentile_interval(columns, statistic, level, resamples, seed) -> Interval:
     """A statistic of columns whose rows are drawn together."""
     result = bootstrap(
         columns,
@@ -149,7 +149,7 @@ def ratio_interval(
         with np.errstate(divide="ignore", invalid="ignore"):  # a mean below of 0: see above
             return sums[0] / sums[1] - (sums[2] / sums[3] if minus else 0)
 
-    return _percentile_interval(columns, ratio, level, resamples, seed)
+    return percentile_interval(columns, ratio, level, resamples, seed)
 
 
 def paired_difference(

@@ -139,7 +139,7 @@ def stream(
         raise GenerationError("num_beams: beams are compared at their ends, so nothing can be streamed; leave it out")
     [row] = encode_prompts(tokenizer, [prompt])
     check_positions(model.config, [row], settings["max_new_tokens"])
-    config, stop, faults = to_generation_config(model, settings), stop or threading.Event(), []
+    config, left, faults = to_generation_config(model, settings), threading.Event(), []
     pieces = TextIteratorStreamer(tokenizer, skip_prompt=not model.config.is_encoder_decoder, skip_special_tokens=True)
     input_ids = torch.tensor([row], device=model.device)
 
@@ -150,7 +150,7 @@ def stream(
                     input_ids=input_ids,
                     attention_mask=torch.ones_like(input_ids),
                     generation_config=config,
-                    stopping_criteria=[_Stopped(stop)],
+                    stopping_criteria=[_Stopped(event) for event in (stop, left) if event],
                     streamer=pieces,
                 )
         except Exception as error:  # told by the loop that waits for pieces
@@ -163,7 +163,7 @@ def stream(
         try:
             yield from (piece for piece in pieces if piece)
         finally:
-            stop.set()
+            left.set()  # the caller's event stays the caller's
             thread.join()
     if faults:
         raise faults[0]

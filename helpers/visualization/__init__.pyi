@@ -1,5 +1,6 @@
 """The names that labs import from this folder; each is loaded from its module when it is first used."""
 
+from .chat_box import chat_widget as chat_widget
 from .curves import (
     plot_lines as plot_lines,
     plot_losses as plot_losses,
@@ -21,6 +22,7 @@ from .plots import (
     plot_grid as plot_grid,
     plot_intervals as plot_intervals,
     plot_prices as plot_prices,
+    plot_reliability as plot_reliability,
     plot_samples as plot_samples,
     plot_tradeoff as plot_tradeoff,
     plot_window as plot_window,

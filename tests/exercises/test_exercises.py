@@ -379,6 +379,36 @@ def cached_mask(past, new):
     return torch.ones(new, past + new).tril(past)
 
 
+def chat_text(messages):
+    turns = [f"<|im_start|>{message['role']}\n{message['content']}<|im_end|>\n" for message in messages]
+    return "".join([*turns, "<|im_start|>assistant\n"])
+
+
+def cache_bytes(layers, kv_heads, width, tokens, size):
+    return tokens * layers * kv_heads * width * size * 2
+
+
+def rotated_vector(vector, position, theta):
+    half = len(vector) // 2
+    points = np.asarray(vector[:half]) + 1j * np.asarray(vector[half:])
+    points = points * np.exp(1j * position * theta ** (-np.arange(half) / half))
+    return [*points.real, *points.imag]
+
+
+def likeliest_option(options, by_length):
+    return np.argmax([np.mean(each) if by_length else np.sum(each) for each in options])
+
+
+def calibration_gap(confidences, right, bins):
+    order = np.argsort(confidences)
+    gaps = (np.asarray(confidences) - np.asarray(right))[order].reshape(bins, -1)
+    return np.abs(gaps.mean(1)).mean()
+
+
+def perplexity(texts):
+    return math.exp(-np.concatenate(texts).mean())
+
+
 SOLUTIONS = {
     function.__name__: function
     for function in (
@@ -457,6 +487,12 @@ SOLUTIONS = {
         documents_that_fit,
         tree_value,
         allowed_action,
+        chat_text,
+        cache_bytes,
+        rotated_vector,
+        likeliest_option,
+        calibration_gap,
+        perplexity,
     )
 }
 
@@ -479,6 +515,25 @@ def merges_in_place(weight, a, b, alpha):
 
 
 MISTAKES = [
+    ("chat_text", lambda messages: chat_text(messages).removesuffix("<|im_start|>assistant\n"), "expected"),
+    ("chat_text", lambda messages: chat_text([{"role": "system", "content": "Hi."}, *messages]), "expected"),
+    (
+        "cache_bytes",
+        lambda layers, kv_heads, width, tokens, size: layers * kv_heads * width * tokens * size,
+        "a key and",
+    ),
+    (
+        "rotated_vector",
+        lambda vector, position, theta: rotated_vector(vector, -position, theta),
+        "number i of the first half",
+    ),
+    ("likeliest_option", lambda options, by_length: likeliest_option(options, False), "by_length=True"),
+    (
+        "calibration_gap",
+        lambda confidences, right, bins: abs(np.mean(confidences) - np.mean(right)),
+        "sort by confidence",
+    ),
+    ("perplexity", lambda texts: np.mean([perplexity([text]) for text in texts]), "every token counts alike"),
     (
         "inverse_document_frequency",
         lambda documents, word: (
@@ -1013,8 +1068,17 @@ RECORDS = {
         },
     },
     "enough_examples": {"validation_loss": {100: 0.9, 300: 0.5, 1000: 0.42, 2500: 0.4}, "chosen": 300},
+    "enough_shots": {"accuracy": {0: 0.69, 1: 0.74, 3: 0.77, 6: 0.8}, "questions": 96, "chosen": 3},
+    "coarsest_group": {"rise": {32: 0.14, 64: 0.22, 192: 0.4}, "chosen": 64},
 }
 WRONG_RECORDS = [
+    ("enough_shots", {"chosen": 6}, "not the smallest number"),
+    ("enough_shots", {"questions": 12}, "too few to choose by"),
+    ("enough_shots", {"accuracy": {1: 0.7, 2: 0.7, 3: 0.7, 6: 0.8}}, "0 among them"),
+    ("enough_shots", {"accuracy": {0: 69}}, "'accuracy': expected"),
+    ("coarsest_group", {"chosen": 192}, "not the largest size"),
+    ("coarsest_group", {"rise": {64: 0.3}}, "measure at least 3"),
+    ("coarsest_group", {"rise": {32: 0.9, 64: 0.9, 192: 0.9}}, "not the largest size"),
     ("kl_budget", {"kl": 4.0}, "more than 3"),
     ("kl_budget", {"judged": 0.35}, "not below"),
     ("kl_budget", {"tried": {0.8: {"kl": 2.0, "judged": 0.2}}}, "compare at least two"),

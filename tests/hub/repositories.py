@@ -164,7 +164,7 @@ def write_classifier(folder: Path, seed: int = 0):
 def write_pickles_only(folder: Path):
     """A classifier whose weights are there as a pickle alone."""
     write_classifier(folder)
-    (folder / "model.safetensors").rename(folder / "pytorch_model.bin")
+    (folder / "model.safetensors").replace(folder / "pytorch_model.bin")
 
 
 def write_chat_model(folder: Path, seed: int = 0):

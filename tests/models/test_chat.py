@@ -7,8 +7,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from tokenizers import Tokenizer, decoders, models as token_models, pre_tokenizers, trainers
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers import PreTrainedTokenizerFast
 
 from helpers.models import packaged
 from helpers.models.chat import answer, answer_logprobs, chat_prompt, load_chat, stream
@@ -17,46 +16,17 @@ from helpers.models.loading import ModelError
 from helpers.models.packaged import PACKAGED, packaged_file, packaged_folder
 from helpers.settings import SettingsError, load_settings
 from tests.conftest import DIALOGUES
-
-TEMPLATE = (
-    "{% for m in messages %}{{ '<s>' + m['role'] + ': ' + m['content'] + '</s>' }}{% endfor %}"
-    "{% if add_generation_prompt %}<s>assistant: {% endif %}"
-)
+from tests.tiny_world import tiny_chat_tokenizer, tiny_llama
 
 
 @pytest.fixture(scope="module")
 def tokenizer():
-    core = Tokenizer(token_models.BPE())
-    core.pre_tokenizer, core.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=400,
-        special_tokens=["<s>", "</s>"],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    core.train_from_iterator(DIALOGUES, trainer)
-    made = PreTrainedTokenizerFast(tokenizer_object=core, eos_token="</s>", model_max_length=256)
-    made.chat_template = TEMPLATE
-    return made
+    return tiny_chat_tokenizer(DIALOGUES)
 
 
 @pytest.fixture(scope="module")
 def model(tokenizer):
-    torch.manual_seed(3)
-    config = LlamaConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
-        max_position_embeddings=256,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.eos_token_id,
-        bos_token_id=None,
-        initializer_range=0.4,  # so that the next token depends on all before it
-    )
-    return LlamaForCausalLM(config).eval()
+    return tiny_llama(tokenizer)
 
 
 @pytest.fixture(scope="module")
@@ -189,6 +159,9 @@ def test_a_stream_ends_when_it_is_told_to_or_left(loaded):
             if number == 2:
                 stop.set()
         told, computed = computed, 0
+        unused = threading.Event()
+        list(stream(model, tokenizer, prompt, max_new_tokens=2, stop=unused))
+        assert not unused.is_set(), "an event that nobody has set says that nobody has stopped it"
         for _ in stream(model, tokenizer, prompt, max_new_tokens=200, min_new_tokens=200):
             break
     finally:

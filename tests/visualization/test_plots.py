@@ -6,6 +6,7 @@ import pytest
 from matplotlib.colors import to_hex
 from matplotlib.text import Text
 
+from helpers.evaluation.calibration import Bin
 from helpers.evaluation.statistics import Interval
 from helpers.visualization.curves import plot_lines, plot_losses, plot_metrics, plot_series
 from helpers.visualization.palette import COLOURS, GREY, METHODS, PALE, colour_of
@@ -16,6 +17,7 @@ from helpers.visualization.plots import (
     plot_intervals,
     plot_next_token,
     plot_prices,
+    plot_reliability,
     plot_samples,
     plot_tradeoff,
     plot_window,
@@ -124,6 +126,14 @@ def test_samples_are_all_counted():
     assert (
         sum(bar.get_height() for bar in bars) == 4 and axes.get_xlabel() == "ROUGE-1" and axes.get_ylabel() == "samples"
     )
+
+
+def test_reliability_has_a_dot_a_bin_and_the_line_of_those_who_are_as_sure_as_they_should_be():
+    bins = [Bin(0.4, Interval(0.3, 0.1, 0.5), 9), Bin(0.9, Interval(0.95, 0.9, 1.0), 9)]
+    axes = plot_reliability({"texts": bins, "letters": bins[:1]}, "Right as often as it is sure?").axes[0]
+    assert [line.get_xydata().tolist() for line in axes.lines[:2]] == [[[0, 0], [1, 1]], [[0.4, 0.3], [0.9, 0.95]]]
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["texts", "letters"]
+    assert axes.get_xlabel() == "confidence in the chosen answer" and axes.get_ylabel() == "share of right answers"
 
 
 NAMES = ("full", "lora", "prompt")
