@@ -196,8 +196,9 @@ def test_every_module_is_listed_in_its_folder_and_no_other():
 
 def test_every_package_has_its_reason():
     rows = table_rows((ROOT / "docs" / "dependencies.md").read_text(encoding="utf-8"))
-    given = [name.strip() for row in rows for name in row[0].split(",")]
-    lines = (ROOT / "requirements.txt").read_text(encoding="utf-8").splitlines()
+    given = [name.split()[0] for row in rows for name in row[0].split(",")]
+    listed = [ROOT / name for name in ("requirements.txt", "requirements-models.txt")]
+    lines = [line for path in listed for line in path.read_text(encoding="utf-8").splitlines()]
     needed = [re.match(r"[\w.-]+", line)[0] for line in lines if re.match(r"\w", line)]
     assert sorted(given) == sorted(needed)
 
