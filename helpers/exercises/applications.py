@@ -87,7 +87,9 @@ def checked_citation(function):
         ("The bakery opens at 9:40.", False),
     ):
         found = function(citation, list(sources))
-        if found is None or bool(found) != expected:
+        if found in (None, ...):
+            raise NotYet(f"{citation!r}: your function returns None. Replace the `...` and return True or False.")
+        if bool(found) != expected:
             raise NotYet(
                 f"{citation!r} with sources {sources}: expected {expected}, your function returns {shown(found)}. "
                 "Sources count from 1, and a quotation has at least one word."
@@ -137,12 +139,12 @@ def better_examples(record):
     """Examples in the prompt with which programs for another form of problem come out right."""
     right = entry(record, "right", fractions, "{name of a set of examples: share of right programs}")
     chosen = entry(record, "chosen", str, "the name of the set that you choose")
-    if "two of one form" not in right:
-        raise NotYet("right: measure 'two of one form' as well, the examples of section 4, to compare with.")
+    if "one form" not in right:
+        raise NotYet("right: measure 'one form' as well, the examples of section 4, to compare with.")
     if chosen not in right or right[chosen] < max(right.values()):
         raise NotYet(f"chosen: {chosen!r} is not the best set in the record.")
-    if right[chosen] < right["two of one form"] + GAIN:
-        raise NotYet(f"chosen: it brings less than {GAIN} over the two examples; which form is missing in the prompt?")
+    if right[chosen] < right["one form"] + GAIN:
+        raise NotYet(f"chosen: it brings less than {GAIN} over those of one form; which form is missing in the prompt?")
 
 
 EXPERIMENTS = (chunk_sizes, better_examples)

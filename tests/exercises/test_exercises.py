@@ -940,7 +940,7 @@ RECORDS = {
     "enough_examples": {"validation_loss": {100: 0.9, 300: 0.5, 1000: 0.42, 2500: 0.4}, "chosen": 300},
     "chunk_sizes": {"recall": {64: 0.5, 128: 0.62, 240: 0.66}, "chosen": 128},
     "better_examples": {
-        "right": {"two of one form": 0.1, "two of each": 0.6, "one of each": 0.5},
+        "right": {"one form": 0.1, "two of each": 0.6, "one of each": 0.5},
         "chosen": "two of each",
     },
 }
@@ -961,8 +961,8 @@ WRONG_RECORDS = [
     ("chunk_sizes", {"recall": {64: 0.5, 128: 0.62, 300: 0.66}}, "at most 256"),
     ("chunk_sizes", {"recall": {64: 50}}, "'recall': expected"),
     ("better_examples", {"chosen": "one of each"}, "not the best set"),
-    ("better_examples", {"right": {"two of one form": 0.5, "two of each": 0.6}}, "which form is missing"),
-    ("better_examples", {"right": {"a": 0.5, "two of each": 0.6}}, "measure 'two of one form'"),
+    ("better_examples", {"right": {"one form": 0.5, "two of each": 0.6}}, "which form is missing"),
+    ("better_examples", {"right": {"a": 0.5, "two of each": 0.6}}, "measure 'one form'"),
     ("smallest_n", {"judged": {1: 0.4, 2: 0.3}}, "at least 1, 2 and 4"),
     ("smallest_n", {"judged": {1: 0.4, 2: 0.39, 4: 0.38}}, "no n leaves"),
     ("smallest_n", {"chosen": 8}, "not the smallest"),
