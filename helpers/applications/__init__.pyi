@@ -7,6 +7,7 @@ from .agent import (
     action_schema as action_schema,
     action_text as action_text,
     calculator_tool as calculator_tool,
+    phrases as phrases,
     quoted as quoted,
     run_agents as run_agents,
     take_step as take_step,

@@ -78,14 +78,19 @@ def action_text(thought: str, action: str, text: str) -> str:
     return json.dumps({"thought": thought, "action": action, "input": text}, ensure_ascii=False)
 
 
-def action_schema(tools: Mapping[str, Tool]) -> dict:
-    """The JSON schema of the allowed actions: a thought, the name of a tool, an input of its pattern; or finish."""
+def action_schema(tools: Mapping[str, Tool], choices: Mapping[str, Sequence[str]] | None = None) -> dict:
+    """The JSON schema of the allowed actions: a thought, the name of a tool, an input of its pattern; or finish.
+
+    Args:
+        choices: name of an action -> the inputs that it may have now, in place of its pattern.
+    """
 
     def one(name, pattern):
+        given = (choices or {}).get(name)
         properties = {
-            "thought": {"type": "string", "pattern": "^[A-Za-z0-9 .,]{1,60}$"},
+            "thought": {"type": "string", "pattern": "^[A-Za-z0-9 .,:]{1,60}$"},
             "action": {"const": name},
-            "input": {"type": "string", "pattern": f"^{pattern}$"},
+            "input": {"enum": list(given)} if given else {"type": "string", "pattern": f"^{pattern}$"},
         }
         return {
             "type": "object",
@@ -95,6 +100,13 @@ def action_schema(tools: Mapping[str, Tool]) -> dict:
         }
 
     return {"anyOf": [*(one(name, tool.input) for name, tool in tools.items()), one(FINISH, WORDS)]}
+
+
+def phrases(text: str, longest: int = 3) -> list[str]:
+    """All runs of one to `longest` words of a text, full stops and question marks left out, none of them twice."""
+    words = [word for word in (part.strip(".,;?!") for part in text.split()) if re.fullmatch(WORDS, word)]
+    runs = [" ".join(words[at : at + size]) for size in range(1, longest + 1) for at in range(len(words) - size + 1)]
+    return list(dict.fromkeys(runs))
 
 
 def read_action(written: str, tools: Mapping[str, Tool]) -> tuple[str, str, str]:

@@ -16,6 +16,7 @@ from helpers.applications.agent import (
     action_schema,
     action_text,
     calculator_tool,
+    phrases,
     quoted,
     read_action,
     run_agents,
@@ -117,6 +118,21 @@ def test_the_schema_has_one_form_for_each_action():
     assert [form["properties"]["action"]["const"] for form in forms] == ["search", "calculate", FINISH]
     assert all(form["additionalProperties"] is False for form in forms)
     assert json.loads(action_text("a", "b", "ü"))["input"] == "ü"
+
+
+def test_choices_take_the_place_of_a_pattern():
+    search, calculate, finish = action_schema(TOOLS, {"search": ["red lamp"], FINISH: []})["anyOf"]
+    assert search["properties"]["input"] == {"enum": ["red lamp"]}
+    assert "pattern" in calculate["properties"]["input"] and "pattern" in finish["properties"]["input"]
+
+
+def test_phrases_are_runs_of_words_that_an_action_may_have():
+    assert phrases("Is <b> the lamp red, or the lamp?", 2) == [
+        *("Is", "the", "lamp", "red", "or"),
+        *("Is the", "the lamp", "lamp red", "red or", "or the"),
+    ]
+    assert phrases("", 3) == []
+    assert all(read_action(action_text("", "search", phrase), TOOLS) for phrase in phrases("It opens at 9:40."))
 
 
 def test_the_calculator_says_why_it_refuses():
