@@ -21,4 +21,7 @@ def required(lines):
     return [re.sub(r",\s*<[\w.]+", "", line.partition("#")[0]).strip() for line in chosen]
 
 
-setup(install_requires=required(LISTED))
+# The lab on applications searches the kit's own pages; an installed kit has them beside its packages.
+PAGES = sorted(path.as_posix() for path in Path("docs").glob("*.md"))
+
+setup(install_requires=required(LISTED), data_files=[("share/genai-lab-kit/docs", PAGES)])

@@ -9,6 +9,7 @@ import json
 import os
 import pickle
 import re
+import socket
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -459,3 +460,18 @@ def test_a_path_that_leads_nowhere_is_named_not_followed(tmp_path, monkeypatch):
         load_settings("pocket", data="../../x/../nowhere.csv")
     with pytest.raises(DataError, match=r"ends in '\.pkl'"):
         read_rows(tmp_path / "data.pkl")
+
+
+def test_a_chain_of_runnables_calls_nobody(monkeypatch):
+    """langchain-core can send traces to a service; the lab on applications switches that off."""
+    from langchain_core.runnables import RunnableLambda
+    from langsmith.utils import tracing_is_enabled
+
+    def connect(*_, **__):
+        raise AssertionError("a connection was opened")
+
+    for name in ("LANGSMITH_TRACING", "LANGCHAIN_TRACING_V2", "LANGCHAIN_TRACING"):
+        monkeypatch.setenv(name, "false")
+    monkeypatch.setattr(socket.socket, "connect", connect)
+    chain = RunnableLambda(lambda number: number + 1) | RunnableLambda(lambda number: number * 2)
+    assert chain.batch([1, 2]) == [4, 6] and not tracing_is_enabled()

@@ -1,42 +1,43 @@
 """The names that labs import from this folder; each is loaded from its module when it is first used."""
 
 from .agent import (
+    ARITHMETIC as ARITHMETIC,
+    Tool as Tool,
     Trace as Trace,
+    action_schema as action_schema,
+    action_text as action_text,
     calculator_tool as calculator_tool,
+    phrases as phrases,
     quoted as quoted,
     run_agents as run_agents,
     take_step as take_step,
 )
 from .calculator import CalculatorError as CalculatorError, calculate as calculate
-from .catalogue import (
-    KINDS as KINDS,
-    LOW_PRICES as LOW_PRICES,
-    changed as changed,
-    closed_prompt as closed_prompt,
-    draw_names as draw_names,
-    make_catalogue as make_catalogue,
-    make_errands as make_errands,
-    open_prompt as open_prompt,
-    questions_about as questions_about,
-    reading_pairs as reading_pairs,
-    sheets as sheets,
-    step_pairs as step_pairs,
+from .constrained import (
+    generate_matching as generate_matching,
+    quote_grammar as quote_grammar,
+    schema_grammar as schema_grammar,
 )
+from .documents import (
+    Chunk as Chunk,
+    chunk_documents as chunk_documents,
+    load_documents as load_documents,
+    load_questions as load_questions,
+    passages as passages,
+    relevant_chunks as relevant_chunks,
+    support as support,
+)
+from .facts import Fact as Fact, make_facts as make_facts, states as states
 from .retrieval import (
-    VectorStore as VectorStore,
     best as best,
     bm25_scores as bm25_scores,
-    encoder_vectors as encoder_vectors,
     fit_documents as fit_documents,
     places as places,
     recall_at as recall_at,
-    search_tool as search_tool,
-    tfidf_scores as tfidf_scores,
 )
-from .symbols import (
-    similarities as similarities,
-    symbol_ids as symbol_ids,
-    twins as twins,
-    with_fresh_vectors as with_fresh_vectors,
+from .word_problems import (
+    WAYS as WAYS,
+    make_problems as make_problems,
+    problem_prompt as problem_prompt,
+    solved_value as solved_value,
 )
-from .word_problems import WAYS as WAYS, make_problems as make_problems, solved_value as solved_value

@@ -1,9 +1,8 @@
-"""An agent: a model that writes a thought and an action, a loop that runs the action and writes what came of it below,
-step by step.
-"""
+"""An agent: a model that writes actions as JSON, a loop that carries them out and writes down what came of them."""
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,36 +10,45 @@ from dataclasses import dataclass, field
 from helpers.applications.calculator import CalculatorError, calculate
 
 FINISH = "finish"
-ACTION = re.compile(r"Action:\s*(\w+)\[([^\[\]\n]*)\]")
+ARITHMETIC = "[0-9][0-9 +*/()-]{0,30}"
+WORDS = r"[A-Za-z0-9][A-Za-z0-9 .,:-]{0,40}"
 MARKS = re.compile(r"\b(Thought|Action|Observation|Question)\s*:", re.IGNORECASE)
-LONGEST = 300  # characters of an observation
+LONGEST = 300  # characters of an observation, and of a thought
+
+
+class ActionError(ValueError):
+    """A text that is no allowed action; the message says why, and is what the model reads next."""
+
+
+@dataclass(frozen=True)
+class Tool:
+    """Something that an agent may do: `run` takes the action's input and gives a text; `input` is a pattern for it."""
+
+    run: Callable[[str], str]
+    input: str = WORDS
 
 
 @dataclass(frozen=True)
 class Step:
-    """What the model wrote, the action read from it (None where there is none), its argument, and what the loop
-    answered.
-    """
+    """What the model wrote, the action read from it ("" where there is none), its input, and the loop's answer."""
 
     written: str
-    action: str | None
-    argument: str
+    thought: str
+    action: str
+    input: str
     observation: str
-
-    @property
-    def thought(self) -> str:
-        """What the model wrote before its action."""
-        return self.written.partition("Action:")[0].removeprefix("Thought:").strip()
 
     def lines(self) -> str:
         """The step as the next prompt shows it."""
-        return f"{self.written}\nObservation: {self.observation}"
+        return f"Action: {self.written}\nObservation: {self.observation}"
 
 
 @dataclass
 class Trace:
-    """One question and the steps so far; `answer` is the argument of finish, None while there is none, and `end` says
-    why the loop stopped.
+    """One question and the steps so far.
+
+    Attributes:
+        answer: the input of finish, None while there is none; end: why the loop stopped, "" while it goes on.
     """
 
     question: str
@@ -50,7 +58,7 @@ class Trace:
 
     def prompt(self) -> str:
         """What the model reads before its next step: the question and all steps so far."""
-        return "\n".join([f"Question: {self.question}", *(step.lines() for step in self.steps)])
+        return "\n".join([f"Question: {self.question}", *(step.lines() for step in self.steps), "Action:"])
 
     def rows(self) -> list[tuple[str, str, str, str]]:
         """(number, thought, action, observation) of each step, for a table."""
@@ -58,28 +66,70 @@ class Trace:
             (
                 str(number),
                 step.thought,
-                f"{step.action}[{step.argument}]" if step.action else step.written,
+                f"{step.action}: {step.input}" if step.action else step.written,
                 step.observation,
             )
             for number, step in enumerate(self.steps, 1)
         ]
 
 
-def own_words(written: str) -> str:
-    """What the model wrote up to its first action: from there on it is the world's turn, and what the model imagines of
-    it is dropped.
-    """
-    written = written.partition("Observation:")[0]
-    found = ACTION.search(written)
-    return written[: found.end() if found else None].strip()
+def action_text(thought: str, action: str, text: str) -> str:
+    """An action as the model should write it."""
+    return json.dumps({"thought": thought, "action": action, "input": text}, ensure_ascii=False)
 
 
-def read_action(written: str) -> tuple[str | None, str]:
-    """(name, argument) of the first action in the model's own words, (None, "") where there is none: later ones answer
-    observations that it made up.
+def action_schema(tools: Mapping[str, Tool], choices: Mapping[str, Sequence[str]] | None = None) -> dict:
+    """The JSON schema of the allowed actions: a thought, the name of a tool, an input of its pattern; or finish.
+
+    Args:
+        choices: name of an action -> the inputs that it may have now, in place of its pattern.
     """
-    found = ACTION.search(own_words(written))
-    return (found[1], found[2].strip()) if found else (None, "")
+
+    def one(name, pattern):
+        given = (choices or {}).get(name)
+        properties = {
+            "thought": {"type": "string", "pattern": "^[A-Za-z0-9 .,:]{1,60}$"},
+            "action": {"const": name},
+            "input": {"enum": list(given)} if given else {"type": "string", "pattern": f"^{pattern}$"},
+        }
+        return {
+            "type": "object",
+            "properties": properties,
+            "required": list(properties),
+            "additionalProperties": False,
+        }
+
+    return {"anyOf": [*(one(name, tool.input) for name, tool in tools.items()), one(FINISH, WORDS)]}
+
+
+def phrases(text: str, longest: int = 3) -> list[str]:
+    """All runs of one to `longest` words of a text, full stops and question marks left out, none of them twice."""
+    words = [word for word in (part.strip(".,;?!") for part in text.split()) if re.fullmatch(WORDS, word)]
+    runs = [" ".join(words[at : at + size]) for size in range(1, longest + 1) for at in range(len(words) - size + 1)]
+    return list(dict.fromkeys(runs))
+
+
+def read_action(written: str, tools: Mapping[str, Tool]) -> tuple[str, str, str]:
+    """(thought, action, input) of a text, if it is one JSON object that `action_schema` allows.
+
+    Raises:
+        ActionError: it is not; nothing was run.
+    """
+    allowed = ", ".join((*tools, FINISH))
+    try:
+        found = json.loads(written)
+    except (ValueError, RecursionError):
+        raise ActionError(f"no JSON; write one object with thought, action ({allowed}) and input") from None
+    if not isinstance(found, dict) or set(found) != {"thought", "action", "input"}:
+        raise ActionError("write one object with exactly thought, action and input")
+    if not all(isinstance(value, str) for value in found.values()):
+        raise ActionError("thought, action and input must be texts")
+    if found["action"] not in (*tools, FINISH):
+        raise ActionError(f"{found['action'][:40]!r} is not one of {allowed}")
+    pattern = WORDS if found["action"] == FINISH else tools[found["action"]].input
+    if not re.fullmatch(pattern, found["input"]):
+        raise ActionError(f"{found['input'][:40]!r} is no input for {found['action']}")
+    return found["thought"][:LONGEST], found["action"], found["input"]
 
 
 def quoted(text: str) -> str:
@@ -89,56 +139,55 @@ def quoted(text: str) -> str:
     return MARKS.sub(r"(\1)", " ".join(text.split()))[:LONGEST]
 
 
-def calculator_tool(argument: str) -> str:
-    """What `calculate[…]` answers: the value, or why there is none."""
+def calculator_tool(program: str) -> str:
+    """What the calculator answers: the value, or why there is none."""
     try:
-        return str(calculate(argument))
+        return str(calculate(program))
     except CalculatorError as error:
         return f"refused: {error}"
 
 
-def take_step(
-    trace: Trace, written: str, tools: Mapping[str, Callable[[str], str]], clean: Callable[[str], str] = quoted
-):
-    """Adds one step to a trace: runs the action if it is one of the tools, says what is allowed if it is not.
+def take_step(trace: Trace, written: str, tools: Mapping[str, Tool], clean: Callable[[str], str] = quoted) -> None:
+    """Adds one step to a trace: runs the action if it is allowed, says what is allowed if it is not.
 
     Args:
-        tools: name of an action -> function from its argument to a text; "finish" belongs to the loop.
         clean: applied to what a tool answers before the model sees it.
     """
-    written = own_words(written)
-    action, argument = read_action(written)
-    allowed = ", ".join(f"{name}[…]" for name in (*tools, FINISH))
-    if action == FINISH:
-        trace.answer, trace.end, observation = argument, "finished", "(end)"
-    elif action in tools:
-        observation = clean(tools[action](argument))
+    thought = action = text = ""
+    try:
+        thought, action, text = read_action(written, tools)
+    except ActionError as error:
+        observation = f"refused: {error}"
     else:
-        observation = f"refused: {action or 'no action'} is not one of {allowed}"
-    trace.steps.append(Step(written, action, argument, observation))
+        observation = "(end)" if action == FINISH else clean(tools[action].run(text))
+    if action == FINISH:
+        trace.answer, trace.end = text, "finished"
+    trace.steps.append(Step(quoted(written), thought, action, text, observation))
 
 
 def run_agents(
     write: Callable[[list[str]], list[str]],
     questions: Sequence[str],
-    tools: Mapping[str, Callable[[str], str]],
-    max_steps: int = 6,
+    tools: Mapping[str, Tool],
+    max_steps: int = 5,
     clean: Callable[[str], str] = quoted,
 ) -> list[Trace]:
     """Runs the loop for many questions side by side, each with its own trace, until all have finished or made
     `max_steps` steps.
 
     Args:
-        write: N prompts -> N texts, such as `helpers.models.generation.generate` with a model.
+        write: N prompts -> N texts, such as `generate_matching` with a model and the schema of the tools.
     Raises:
-        ValueError: `max_steps` below 1, or a tool with the loop's own name.
-    Source: ReAct, Yao et al. 2023, section 2; actions are read from the model's own words alone, never from an
-        observation.
+        ValueError: `max_steps` below 1, an empty question, or a tool with the loop's own name.
+    Source: ReAct, Yao et al. 2023, section 2, with actions as JSON.
     """
     if max_steps < 1:
         raise ValueError(f"max_steps={max_steps!r}: it must be at least 1")
     if FINISH in tools:
         raise ValueError(f"tools: {FINISH!r} is the loop's own action; give the tool another name")
+    for index, question in enumerate(questions):
+        if not question.strip():
+            raise ValueError(f"questions[{index}]: {question!r} is empty; ask something")
     traces = [Trace(question) for question in questions]
     for _ in range(max_steps):
         going = [trace for trace in traces if not trace.end]

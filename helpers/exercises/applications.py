@@ -1,38 +1,26 @@
-"""Checks of the exercises on applications: rarity of words, cosines, ranks, the window as a budget, programs,
-actions.
+"""Checks of the exercises on applications: ranks, the window as a budget, programs, citations, actions; chunks and
+plans as experiments.
 """
 
 from __future__ import annotations
 
 import numpy as np
-from scipy.spatial.distance import cosine as cosine_distance
-from sklearn.feature_extraction.text import TfidfVectorizer
 
-from helpers.applications.agent import read_action
-from helpers.exercises.expectations import NotYet, expect_number, expect_numbers, expect_text, shown
+from helpers.applications.agent import ActionError, Tool, read_action
+from helpers.exercises.expectations import (
+    NotYet,
+    entry,
+    expect_number,
+    expect_numbers,
+    expect_text,
+    fraction,
+    fractions,
+    shown,
+)
 
-
-def inverse_document_frequency(function):
-    """ln((1 + N) / (1 + n)) + 1, n being the number of documents with the word."""
-    documents = [["red", "lamp", "red"], ["blue", "lamp"], ["old", "lamp", "shade"]]
-    vectorizer = TfidfVectorizer(analyzer=list).fit(documents)
-    for word in ("lamp", "red", "shade"):
-        expected = float(vectorizer.idf_[vectorizer.vocabulary_[word]])
-        expect_number(
-            function([list(document) for document in documents], word),
-            expected,
-            f"{word!r} in {documents} (ln((1 + N) / (1 + n)) + 1, where n counts documents, not occurrences)",
-        )
-
-
-def cosine(function):
-    """The product of two vectors over the product of their lengths."""
-    for one, other in (([1.0, 0.0], [2.0, 0.0]), ([1.0, 2.0, 2.0], [2.0, 1.0, -2.0]), ([3.0, 4.0], [4.0, 3.0])):
-        expect_number(
-            function(list(one), list(other)),
-            1 - cosine_distance(one, other),
-            f"{one} and {other} (divide by both lengths: a longer vector is no better match)",
-        )
+FEWEST_SIZES = 3  # of chunks to compare
+ENOUGH = 0.05  # of recall: one question in twenty
+GAIN = 0.2  # of problems of another form that better examples must bring
 
 
 def mean_reciprocal_rank(function):
@@ -87,22 +75,77 @@ def tree_value(function):
         )
 
 
-def allowed_action(function):
-    """ "name[argument]" of the first action of a text if its name is allowed, else "refused"."""
-    allowed = ["search", "finish"]
-    for written in (
-        "Thought: find it\nAction: search[red lamp]",
-        "Action: search[hat]\nObservation: 3 pounds\nAction: finish[3]",
-        "Action: delete[everything]",
-        "Thought: I do not know",
+def checked_citation(function):
+    """True where `[2] "words"` names a source that there is, and its words stand in that source."""
+    sources = ["The bakery opens at 9:40.", "A ticket costs 17 pounds."]
+    for citation, expected in (
+        ('[1] "opens at 9:40"', True),
+        ('[2] "opens at 9:40"', False),
+        ('[3] "opens at 9:40"', False),
+        ('[0] "A ticket costs"', False),
+        ('[2] ""', False),
+        ("The bakery opens at 9:40.", False),
     ):
-        name, argument = read_action(written)
-        expected = f"{name}[{argument}]" if name in allowed else "refused"
+        found = function(citation, list(sources))
+        if found in (None, ...):
+            raise NotYet(f"{citation!r}: your function returns None. Replace the `...` and return True or False.")
+        if bool(found) != expected:
+            raise NotYet(
+                f"{citation!r} with sources {sources}: expected {expected}, your function returns {shown(found)}. "
+                "Sources count from 1, and a quotation has at least one word."
+            )
+
+
+def allowed_action(function):
+    """ "name: input" of a JSON text with action and input if its name is allowed, else "refused"."""
+    tools = {"search": Tool(str)}
+    for written in (
+        '{"thought": "look", "action": "search", "input": "red lamp"}',
+        '{"thought": "done", "action": "finish", "input": "17 pounds"}',
+        '{"thought": "tidy up", "action": "delete", "input": "everything"}',
+        '{"thought": "look", "action": "search"}',
+        "I look for the lamp.",
+        "[1, 2]",
+    ):
+        try:
+            _, name, text = read_action(written, tools)
+            expected = f"{name}: {text}"
+        except ActionError:
+            expected = "refused"
         expect_text(
-            function(written, list(allowed)),
+            function(written, [*tools, "finish"]),
             expected,
-            f"{written!r}, allowed {allowed} (the first action counts; anything else is refused)",
+            f"{written!r}, allowed are search and finish (json.loads reads it; all that is not an action is refused)",
         )
 
 
-CHECKS = (inverse_document_frequency, cosine, mean_reciprocal_rank, documents_that_fit, tree_value, allowed_action)
+def chunk_sizes(record):
+    """The smallest chunks whose recall comes close to the best one."""
+    wanted = "{tokens of a chunk: recall at 5}"
+    recall = entry(
+        record, "recall", lambda found: {int(size): fraction(value) for size, value in found.items()}, wanted
+    )
+    chosen = entry(record, "chosen", int, "the smallest size that comes close enough")
+    if len(recall) < FEWEST_SIZES:
+        raise NotYet(f"recall: {len(recall)} sizes; measure at least {FEWEST_SIZES}.")
+    if max(recall) > 256:
+        raise NotYet(f"recall: a chunk of {max(recall)} tokens; the encoder reads at most 256.")
+    enough = [size for size in sorted(recall) if recall[size] >= max(recall.values()) - ENOUGH]
+    if chosen != enough[0]:
+        raise NotYet(f"chosen: {chosen} is not the smallest size at most {ENOUGH} below the best recall.")
+
+
+def better_examples(record):
+    """Examples in the prompt with which programs for another form of problem come out right."""
+    right = entry(record, "right", fractions, "{name of a set of examples: share of right programs}")
+    chosen = entry(record, "chosen", str, "the name of the set that you choose")
+    if "one form" not in right:
+        raise NotYet("right: measure 'one form' as well, the examples of section 4, to compare with.")
+    if chosen not in right or right[chosen] < max(right.values()):
+        raise NotYet(f"chosen: {chosen!r} is not the best set in the record.")
+    if right[chosen] < right["one form"] + GAIN:
+        raise NotYet(f"chosen: it brings less than {GAIN} over those of one form; which form is missing in the prompt?")
+
+
+EXPERIMENTS = (chunk_sizes, better_examples)
+CHECKS = (mean_reciprocal_rank, documents_that_fit, tree_value, checked_citation, allowed_action)

@@ -6,7 +6,7 @@ They hold no logic: each hands all its state to a function that tests call as we
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import ipywidgets as widgets
 from IPython.display import HTML
@@ -14,7 +14,6 @@ from matplotlib.figure import Figure
 
 from helpers.alignment.human_feedback import FeedbackError, FeedbackStore, RankingSession
 from helpers.applications.agent import Trace
-from helpers.applications.catalogue import open_prompt
 from helpers.applications.retrieval import fit_documents
 from helpers.display import notice, table, texts, tokens
 from helpers.transformer.attention import KINDS, Maps, pieces
@@ -29,15 +28,17 @@ VIEWS = {
 }
 
 
-def documents_page(question: str, documents: Sequence[str], tokenizer, count: int, window: int) -> str:
+def documents_page(
+    documents: Sequence[str], build: Callable[[Sequence[str]], str], tokenizer, count: int, window: int
+) -> str:
     """HTML of the prompt with the first `count` documents in a window of so many tokens: what fits, what is dropped,
     how many tokens are used.
 
     Args:
-        documents: from best to worst.
+        documents: from best to worst; build: documents -> prompt, with the question in it.
     """
     try:
-        prompt = fit_documents(documents[:count], lambda shown: open_prompt(question, shown), tokenizer, window)
+        prompt = fit_documents(documents[:count], build, tokenizer, window)
     except ValueError as error:
         return notice(error)
     said = f"{prompt.tokens} of {window} tokens; documents in the prompt: {len(prompt.kept)} of {count} asked for"
@@ -47,7 +48,9 @@ def documents_page(question: str, documents: Sequence[str], tokenizer, count: in
     )
 
 
-def documents_slider(question: str, documents: Sequence[str], tokenizer, window: int) -> widgets.Widget:
+def documents_slider(
+    documents: Sequence[str], build: Callable[[Sequence[str]], str], tokenizer, window: int
+) -> widgets.Widget:
     """`documents_page` behind two sliders: the number of documents, and the window in tokens, up to `window`."""
     sliders = {
         "documents": widgets.IntSlider(value=min(3, len(documents)), min=0, max=len(documents)),
@@ -55,8 +58,8 @@ def documents_slider(question: str, documents: Sequence[str], tokenizer, window:
     }
     page = widgets.HTML()
 
-    def redraw(_=None, question=question, documents=tuple(documents), tokenizer=tokenizer):
-        page.value = documents_page(question, documents, tokenizer, sliders["documents"].value, sliders["window"].value)
+    def redraw(_=None, documents=tuple(documents), build=build, tokenizer=tokenizer):
+        page.value = documents_page(documents, build, tokenizer, sliders["documents"].value, sliders["window"].value)
 
     for slider in sliders.values():
         slider.observe(redraw, "value")

@@ -74,22 +74,9 @@ DISTILLATION = {
 MIXTURES = {"dense": ORANGE, "balanced": BLUE, "not balanced": RED}
 FAMILIES = {"encoder-only": GREEN, "decoder-only": ORANGE, "encoder-decoder": BLUE}
 APPLICATIONS = {
-    "TF-IDF": ORANGE,
-    "BM25": GREEN,
-    "encoder, centred": BLUE,
-    "encoder": SKY,
-    "closed book": ORANGE,
-    "best by text": SKY,
-    "best by title": BLUE,
-    "oracle": "#000000",
-    "recall": ORANGE,
-    "right answers": BLUE,
     "answer": ORANGE,
     "steps": GREEN,
     "program": BLUE,
-    "one sheet": GREEN,
-    "agent without": SKY,
-    "agent": BLUE,
 }
 
 

@@ -1,20 +1,26 @@
 """Word problems: text, steps and program say the same, in every kind; what a model wrote is read as the way says."""
 
 import random
+import re
 
+import lemminflect
 import pytest
 from hypothesis import given, strategies as st
 
 from helpers.applications.calculator import calculate
 from helpers.applications.word_problems import (
     ASKS,
+    KINDS,
     LARGE,
     SMALL,
+    THINGS,
     WAYS,
     make_problem,
     make_problems,
+    plural,
     problem_prompt,
     solved_value,
+    with_article,
 )
 
 
@@ -26,6 +32,23 @@ def test_steps_and_program_reach_the_answer(seed, prices):
     for number in calculate.__globals__["ast"].walk(calculate.__globals__["ast"].parse(problem.program)):
         if hasattr(number, "value") and isinstance(number.value, int):
             assert str(number.value) in problem.text
+
+
+def test_articles_and_plurals_are_english():
+    for thing in THINGS:
+        assert plural(thing) in lemminflect.getInflection(thing, "NNS"), thing
+    assert [with_article(thing) for thing in ("umbrella", "shelf")] == ["an umbrella", "a shelf"]
+    texts = " ".join(problem.text for problem in make_problems(500, 3))
+    assert not re.search(r"\b[Aa] [aeiou]|\b[Aa]n [^aeiou]|shelfs|boxs|scarfs", texts) and "shelves" in texts
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_kinds_can_be_chosen(kind):
+    signs = {"sum": "* + ", "change": "- * ", "sets": "+ * "}
+    for problem in make_problems(20, 1, kinds=(kind,)):
+        assert re.sub(r"[^-+* ]|(?<= ) ", "", problem.program).replace("  ", " ").split() == signs[kind].split()
+    with pytest.raises(ValueError, match="kinds: 'other'"):
+        make_problems(1, 1, kinds=("other",))
 
 
 @pytest.mark.parametrize("way", WAYS)

@@ -1,5 +1,5 @@
+import json
 import math
-import re
 from itertools import pairwise
 
 import numpy as np
@@ -314,14 +314,6 @@ def best_of_sizes(sizes, flops, loss):
     return min(sizes, key=lambda size: loss(size, flops / 6 / size))
 
 
-def inverse_document_frequency(documents, word):
-    return math.log((1 + len(documents)) / (1 + sum(word in document for document in documents))) + 1
-
-
-def cosine(one, other):
-    return sum(a * b for a, b in zip(one, other)) / math.hypot(*one) / math.hypot(*other)
-
-
 def mean_reciprocal_rank(orders, right):
     return sum(1 / (order.index(name) + 1) for order, name in zip(orders, right) if name in order) / len(orders)
 
@@ -341,9 +333,20 @@ def tree_value(tree):
     return {"+": first + second, "-": first - second, "*": first * second}[tree[0]]
 
 
+def checked_citation(citation, sources):
+    numbered = {f"[{number}]": source for number, source in enumerate(sources, 1)}
+    number, _, words = citation.partition(" ")
+    words = words.strip('"')
+    return number in numbered and bool(words) and words in numbered[number]
+
+
 def allowed_action(written, allowed):
-    found = re.search(r"Action: (\w+)\[(.*?)\]", written)
-    return f"{found[1]}[{found[2]}]" if found and found[1] in allowed else "refused"
+    try:
+        found = json.loads(written)
+    except ValueError:
+        return "refused"
+    known = isinstance(found, dict) and {"action", "input", "thought"} == set(found) and found["action"] in allowed
+    return f"{found['action']}: {found['input']}" if known else "refused"
 
 
 def next_byte_rows(ids, length):
@@ -481,11 +484,10 @@ SOLUTIONS = {
         expert_weights,
         real_balance,
         cached_mask,
-        inverse_document_frequency,
-        cosine,
         mean_reciprocal_rank,
         documents_that_fit,
         tree_value,
+        checked_citation,
         allowed_action,
         chat_text,
         cache_bytes,
@@ -535,14 +537,6 @@ MISTAKES = [
     ),
     ("perplexity", lambda texts: np.mean([perplexity([text]) for text in texts]), "every token counts alike"),
     (
-        "inverse_document_frequency",
-        lambda documents, word: (
-            math.log((1 + len(documents)) / (1 + sum(document.count(word) for document in documents))) + 1
-        ),
-        "counts documents, not occurrences",
-    ),
-    ("cosine", lambda one, other: sum(a * b for a, b in zip(one, other)), "divide by both lengths"),
-    (
         "mean_reciprocal_rank",
         lambda orders, right: np.mean([order.index(name) + 1 for order, name in zip(orders, right)]),
         "raised ValueError",
@@ -572,14 +566,19 @@ MISTAKES = [
         "the value of each part first",
     ),
     (
-        "allowed_action",
-        lambda written, allowed: re.findall(r"Action: (\w+\[.*?\])", written)[-1],
-        "the first action counts",
+        "checked_citation",
+        lambda citation, sources: any(citation.partition(" ")[2].strip('"') in source for source in sources),
+        "Sources count from 1",
+    ),
+    (
+        "checked_citation",
+        lambda citation, sources: "[" in citation and citation[4:].strip('"') in sources[int(citation[1]) % 3 - 1],
+        "Sources count from 1",
     ),
     (
         "allowed_action",
-        lambda written, allowed: (re.findall(r"Action: (\w+\[.*?\])", written) or ["refused"])[0],
-        "anything else is refused",
+        lambda written, allowed: "{action}: {input}".format(**json.loads(written)),
+        "all that is not an action is refused",
     ),
     (
         "next_byte_rows",
@@ -609,6 +608,7 @@ MISTAKES = [
         "share of all choices",
     ),
     ("cached_mask", lambda past, new: np.tril(np.ones((new, past + new))), "sees all of the cache"),
+    ("allowed_action", lambda written, allowed: "refused", "json.loads reads it"),
     ("sharded_bytes", lambda parameters, processes, stage: 16 * parameters / processes, "stage 1 divides the 8"),
     ("sharded_bytes", lambda parameters, processes, stage: 4 * parameters, "4 + 4 + 8 bytes a parameter"),
     ("ring_bytes", lambda count, processes, size: 2 * count * size, "all parts but one"),
@@ -1070,6 +1070,11 @@ RECORDS = {
     "enough_examples": {"validation_loss": {100: 0.9, 300: 0.5, 1000: 0.42, 2500: 0.4}, "chosen": 300},
     "enough_shots": {"accuracy": {0: 0.69, 1: 0.74, 3: 0.77, 6: 0.8}, "questions": 96, "chosen": 3},
     "coarsest_group": {"rise": {32: 0.14, 64: 0.22, 192: 0.4}, "chosen": 64},
+    "chunk_sizes": {"recall": {64: 0.5, 128: 0.62, 240: 0.66}, "chosen": 128},
+    "better_examples": {
+        "right": {"one form": 0.1, "two of each": 0.6, "one of each": 0.5},
+        "chosen": "two of each",
+    },
 }
 WRONG_RECORDS = [
     ("enough_shots", {"chosen": 6}, "not the smallest number"),
@@ -1096,6 +1101,13 @@ WRONG_RECORDS = [
     ("enough_examples", {"chosen": 1000}, "not the smallest amount"),
     ("enough_examples", {"validation_loss": {300: 0.5, 2500: 0.4}}, "measure at least 4"),
     ("enough_examples", {"validation_loss": [0.5]}, "'validation_loss': expected"),
+    ("chunk_sizes", {"chosen": 240}, "not the smallest size"),
+    ("chunk_sizes", {"recall": {64: 0.5, 128: 0.62}}, "measure at least 3"),
+    ("chunk_sizes", {"recall": {64: 0.5, 128: 0.62, 300: 0.66}}, "at most 256"),
+    ("chunk_sizes", {"recall": {64: 50}}, "'recall': expected"),
+    ("better_examples", {"chosen": "one of each"}, "not the best set"),
+    ("better_examples", {"right": {"one form": 0.5, "two of each": 0.6}}, "which form is missing"),
+    ("better_examples", {"right": {"a": 0.5, "two of each": 0.6}}, "measure 'one form'"),
     ("smallest_n", {"judged": {1: 0.4, 2: 0.3}}, "at least 1, 2 and 4"),
     ("smallest_n", {"judged": {1: 0.4, 2: 0.39, 4: 0.38}}, "no n leaves"),
     ("smallest_n", {"chosen": 8}, "not the smallest"),

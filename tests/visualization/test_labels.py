@@ -9,6 +9,7 @@ import pytest
 from matplotlib.text import Text
 
 import helpers.visualization
+from helpers.evaluation.calibration import Bin
 from helpers.evaluation.statistics import Interval
 from helpers.transformer.positions import sinusoids
 from helpers.visualization import curves, fronts, heatmaps, plots, scaling
@@ -28,6 +29,7 @@ FIGURES = {
     plots.plot_samples: ([0.1, 0.5, 0.5, 0.6], WHOLE, "ROUGE-1"),
     plots.plot_tradeoff: ({"full": (WHOLE, WHOLE)}, "reward", "ROUGE-1"),
     plots.plot_grid: ({"one": [0.1, 0.2]}, "head"),
+    plots.plot_reliability: ({"texts": [Bin(0.4, WHOLE, 9), Bin(0.9, WHOLE, 9)]},),
     plots.plot_prices: ({"full": (100, WHOLE)}, "trainable, %", "ROUGE-1", {"zero-shot": 0.3}),
     curves.plot_losses: ({"full": ([[0, 3.0]], [[1, 2.0]])},),
     curves.plot_series: ([1, 2], {"full": [WHOLE, WHOLE]}, "rank", "ROUGE-1", {"zero-shot": 0.3}),
