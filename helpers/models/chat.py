@@ -83,7 +83,8 @@ def chat_prompt(tokenizer, conversation: Conversation) -> str:
         conversation: a question, or messages {"role": …, "content": …} in order; roles are those of `ROLES`. A template
             may add a system message of its own if the first is none.
     Raises:
-        GenerationError: no message, an empty one, an unknown role, or a last message that is the model's own.
+        GenerationError: no message, an empty one, an unknown role, a special token inside a message, or a last message
+            that is the model's own.
     """
     messages = [{"role": "user", "content": conversation}] if isinstance(conversation, str) else list(conversation)
     if not messages:
@@ -96,6 +97,12 @@ def chat_prompt(tokenizer, conversation: Conversation) -> str:
             )
         if not isinstance(message.get("content"), str) or not message["content"].strip():
             raise GenerationError(f"conversation[{place}]: the {message['role']}'s message is empty; write one")
+        signs = [sign for sign in tokenizer.all_special_tokens if sign in message["content"]]
+        if signs:  # the text could end its own turn and speak for somebody else
+            raise GenerationError(
+                f"conversation[{place}]: the {message['role']}'s message holds {signs[0]!r}, with which the template "
+                "marks turns; take it out"
+            )
     if messages[-1]["role"] == "assistant":
         raise GenerationError("conversation: its last message is the assistant's; end with what should be answered")
     return tokenizer.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
