@@ -12,11 +12,12 @@ CELL = (
     "border-bottom:1px solid #8884"
 )
 INTERVAL = re.compile(r"\S{1,8} \[\S{1,8}, \S{1,8}\]")  # is not broken at the end of a line
+NARROW = 5  # columns: in a table of more of them lines must break, or it would not fit into a small window
 GOOD, BAD = "#229f61", "#d55e00"  # of frames: both stand out from white and from black
 
 
-def _cell(value, tag="td", style=""):
-    style += ";white-space:nowrap" if INTERVAL.fullmatch(str(value)) else ""
+def _cell(value, tag="td", style="", narrow=False):
+    style += ";white-space:nowrap" if narrow and INTERVAL.fullmatch(str(value)) else ""
     return f'<{tag} style="{CELL};{style}">{html.escape(str(value))}</{tag}>'
 
 
@@ -35,7 +36,8 @@ def table(header, rows, title=None) -> HTML:
         if len(row) != len(header):
             raise ValueError(f"rows[{number}] has {len(row)} cells, the header has {len(header)}: {row!r}")
     head = "".join(_cell(name, "th", "border-bottom:2px solid") for name in header)
-    body = "".join("<tr>" + "".join(_cell(value) for value in row) + "</tr>" for row in rows)
+    narrow = len(header) <= NARROW
+    body = "".join("<tr>" + "".join(_cell(value, narrow=narrow) for value in row) + "</tr>" for row in rows)
     body = body or f'<tr><td style="{CELL}" colspan="{len(header)}">nothing to show</td></tr>'
     caption = f"<p><b>{html.escape(title)}</b></p>" if title else ""
     return HTML(

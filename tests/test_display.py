@@ -52,3 +52,9 @@ def test_tokens_want_an_id_for_every_piece():
 
 def test_a_table_without_rows_says_so():
     assert "nothing to show" in table(("a", "b"), []).data and "nothing to show" not in table(("a",), [(1,)]).data
+
+
+def test_an_interval_stays_on_one_line_where_there_is_room():
+    few, many = (table(range(columns), [["0.44 [0.42, 0.46]"] * columns]).data for columns in (5, 6))
+    assert few.count("nowrap") == 5 and "nowrap" not in many
+    assert "nowrap" not in table(["text"], [["a [b, c] and more"]]).data
