@@ -31,13 +31,13 @@ STATES = {
 # matrices: the minutes are a first idea, not more.
 COSTS = {
     "01_dialogue_summarization": 24_000,
-    "02_full_vs_lora_finetuning": 79_000,
+    "02_full_vs_lora_finetuning": 62_000,
     "03_ppo_detoxification": 66_000,
-    "applications": 20_000,
-    "chat_model": 20_000,
+    "applications": 40_000,
+    "chat_model": 40_000,
     "constitutional_ai": 27_000,
     "distillation": 30_000,
-    "gpt_from_scratch": 15_000,
+    "gpt_from_scratch": 45_000,
     "human_feedback": 40_000,
     "inside_a_transformer": 5_600,
     "pruning": 21_000,
