@@ -84,15 +84,15 @@ def others_go_on(request):
 
 
 def chosen():
-    """The numbered labs and the extra that has widgets of its own; "all" adds the other extras (minutes each); names,
-    commas between, ask for those alone.
+    """The numbered labs and the extras that have widgets of their own; "all" adds the other extras (minutes each);
+    names, commas between, ask for those alone.
     """
     asked = os.environ.get("KIT_BROWSER", "")
     numbered = sorted(path.stem for path in (HERE.parents[1] / "labs").glob("[0-9]*.ipynb"))
     extras = sorted(path.stem for path in (HERE.parents[1] / "labs" / "extras").glob("*.ipynb"))
     order = [*numbered[:2], *extras, *numbered[2:]]  # lab 3 waits for lab 2, the extras need not
     if asked in ("", "all"):
-        return [name for name in order if asked or name in (*numbered, "human_feedback")]
+        return [name for name in order if asked or name in (*numbered, "human_feedback", "chat_model")]
     if unknown := set(asked.split(",")).difference(order):
         raise pytest.UsageError(
             f"KIT_BROWSER: no lab is called {', '.join(sorted(unknown))}; choose all, or from {', '.join(order)}"
