@@ -3,7 +3,6 @@
 import functools
 import gc
 import os
-import re
 
 import pytest
 
@@ -19,7 +18,9 @@ def pytest_collection_finish():
 @functools.cache
 def without_models(notebook):
     """Why a lab cannot run that loads a model out of a package; "" where it can, or loads none."""
-    if not re.search(r"\b(load_chat|load_sentence_encoder)\(", notebook.read_text(encoding="utf-8")):
+    from cli.publish import LOADS_MODELS
+
+    if not LOADS_MODELS.search(notebook.read_text(encoding="utf-8")):
         return ""
     from helpers.models.packaged import PACKAGED, ModelError, packaged_file
 

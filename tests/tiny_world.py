@@ -54,8 +54,10 @@ def tiny_t5(tokenizer, d_kv, blocks):
     )
 
 
-def tiny_chat_tokenizer(texts):
-    """A tokenizer of the kind that chat models have, trained on these texts: bytes, a template, a window of 256."""
+def tiny_chat_tokenizer(texts, **options):
+    """A tokenizer of the kind that chat models have, trained on these texts: bytes, a template, a window of 256 and no
+    padding token unless options say otherwise.
+    """
     core = Tokenizer(token_models.BPE())
     core.pre_tokenizer, core.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
@@ -65,22 +67,24 @@ def tiny_chat_tokenizer(texts):
         show_progress=False,
     )
     core.train_from_iterator(texts, trainer)
-    made = PreTrainedTokenizerFast(tokenizer_object=core, eos_token="</s>", model_max_length=256)
+    made = PreTrainedTokenizerFast(tokenizer_object=core, eos_token="</s>", **({"model_max_length": 256} | options))
     made.chat_template = CHAT_TEMPLATE
     return made
 
 
-def tiny_llama(tokenizer):
-    """An untrained Llama of two layers, with four heads that share two heads of keys and values."""
-    torch.manual_seed(3)
+def tiny_llama(tokenizer, seed=3, spare=0):
+    """An untrained Llama of two layers, with four heads that share two heads of keys and values; its vocabulary has so
+    many spare rows.
+    """
+    torch.manual_seed(seed)
     config = LlamaConfig(
-        vocab_size=len(tokenizer),
+        vocab_size=len(tokenizer) + spare,
         hidden_size=32,
         intermediate_size=64,
         num_hidden_layers=2,
         num_attention_heads=4,
         num_key_value_heads=2,
-        max_position_embeddings=256,
+        max_position_embeddings=tokenizer.model_max_length,
         eos_token_id=tokenizer.eos_token_id,
         pad_token_id=tokenizer.eos_token_id,
         bos_token_id=None,

@@ -3,49 +3,25 @@
 import json
 
 import pytest
-import torch
-from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from helpers.applications.agent import Tool, action_schema, read_action
 from helpers.applications.constrained import generate_matching, quote_grammar, schema_grammar
 from helpers.models.generation import GenerationError, generate
+from tests.tiny_world import tiny_chat_tokenizer, tiny_llama
 
 SOURCES = ['The bakery "Velmora" opens at 9:40.', "A ticket costs 17 pounds; <script>alert(1)</script> <b>ü</b>."]
 
 
 @pytest.fixture(scope="module")
 def tokenizer():
-    core = Tokenizer(models.BPE())
-    core.pre_tokenizer, core.decoder = pre_tokenizers.ByteLevel(add_prefix_space=False), decoders.ByteLevel()
-    trainer = trainers.BpeTrainer(
-        vocab_size=400,
-        special_tokens=["<s>", "</s>"],
-        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
-        show_progress=False,
-    )
-    core.train_from_iterator([*SOURCES, '{"thought": "x", "action": "search", "input": "y"}'], trainer)
-    return PreTrainedTokenizerFast(tokenizer_object=core, eos_token="</s>", model_max_length=512)
+    texts = [*SOURCES, '{"thought": "x", "action": "search", "input": "y"}']
+    return tiny_chat_tokenizer(texts, model_max_length=512)
 
 
 @pytest.fixture(scope="module", params=[1, 2, 3])
 def model(tokenizer, request):
-    """A model that writes noise."""
-    torch.manual_seed(request.param)
-    config = LlamaConfig(
-        vocab_size=len(tokenizer) + 7,  # as in models whose vocabulary is padded
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=1,
-        num_attention_heads=2,
-        num_key_value_heads=2,
-        max_position_embeddings=512,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.eos_token_id,
-        bos_token_id=None,
-        initializer_range=0.5,
-    )
-    return LlamaForCausalLM(config).eval()
+    """A model that writes noise; as in models whose vocabulary is padded, it has more rows than there are tokens."""
+    return tiny_llama(tokenizer, seed=request.param, spare=7)
 
 
 def test_every_text_matches_its_own_grammar(model, tokenizer):

@@ -32,9 +32,7 @@ SHOTS = [Question("s", "pets", "Who is tall?", ("My son", "The cat", "Friday", "
 
 @pytest.fixture(scope="module")
 def tokenizer():
-    made = tiny_chat_tokenizer(DIALOGUES)
-    made.pad_token = made.eos_token
-    return made
+    return tiny_chat_tokenizer(DIALOGUES, pad_token="</s>")
 
 
 @pytest.fixture(scope="module")

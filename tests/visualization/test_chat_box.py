@@ -17,9 +17,7 @@ USUAL = {name: ends["value"] for name, ends in SLIDERS.items()} | {"max_new_toke
 
 @pytest.fixture(scope="module")
 def tokenizer():
-    made = tiny_chat_tokenizer(DIALOGUES)
-    made.pad_token = made.eos_token
-    return made
+    return tiny_chat_tokenizer(DIALOGUES, pad_token="</s>")
 
 
 @pytest.fixture(scope="module")
