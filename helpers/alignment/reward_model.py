@@ -251,10 +251,8 @@ def train_reward_model(
     for special in ("pad_token_id", "bos_token_id", "eos_token_id"):  # the trainer would set them too, with a warning
         setattr(model.config, special, getattr(tokenizer, special))
     window = {"truncation": True, "max_length": min(tokenizer.model_max_length, usable_positions(model))}
-    ids = {
-        side: tokenizer([pair[place] for pair in pairs], **window)["input_ids"]
-        for place, side in enumerate(("chosen_ids", "rejected_ids"))
-    }
+    better, worse = (tokenizer(list(side), **window)["input_ids"] for side in zip(*pairs))
+    rows = Dataset.from_dict({"chosen_ids": better, "rejected_ids": worse})
     with (
         tempfile.TemporaryDirectory() as folder,
         progress(total=steps, desc=name, unit="step", disable=not show_progress) as bar,
@@ -278,9 +276,7 @@ def train_reward_model(
             bf16=False,
             use_cpu=model.device.type == "cpu",
         )
-        trainer = RewardTrainer(
-            model, options, train_dataset=Dataset.from_dict(ids), processing_class=tokenizer, callbacks=[_Bar(bar)]
-        )
+        trainer = RewardTrainer(model, options, train_dataset=rows, processing_class=tokenizer, callbacks=[_Bar(bar)])
         trainer.remove_callback(PrinterCallback)
         trainer.train()
         bar.refresh()  # all its steps, however few of them were drawn

@@ -114,6 +114,20 @@ def _starts(form, losses):
     ]
 
 
+def _begin_at(law, mean_n, mean_d):
+    """A law's free numbers, as `fit_law` looks for them: of sizes and budgets whose logarithms have these means."""
+    return np.array(
+        [
+            np.log(max(law.least, np.exp(NOTHING))),
+            np.log(law.size_factor) - law.size_exponent * mean_n,
+            np.log(law.data_factor) - law.data_exponent * mean_d,
+            law.size_exponent,
+            law.data_exponent,
+            law.power,
+        ]
+    )
+
+
 def fit_law(runs, form: str = "hoffmann", start: ScalingLaw | None = None) -> ScalingLaw:
     """The law of a form that lies nearest to finished runs.
 
@@ -156,22 +170,7 @@ def fit_law(runs, form: str = "hoffmann", start: ScalingLaw | None = None) -> Sc
         )
         return found.cost, whole(found.x)
 
-    starts = (
-        _starts(form, runs.losses)
-        if start is None
-        else [
-            np.array(
-                [
-                    np.log(max(start.least, np.exp(NOTHING))),
-                    np.log(start.size_factor) - start.size_exponent * log_n.mean(),
-                    np.log(start.data_factor) - start.data_exponent * log_d.mean(),
-                    start.size_exponent,
-                    start.data_exponent,
-                    start.power,
-                ]
-            )
-        ]
-    )
+    starts = _starts(form, runs.losses) if start is None else [_begin_at(start, log_n.mean(), log_d.mean())]
     least, size, amount, alpha, beta, power = map(float, min(map(solve, starts), key=lambda found: found[0])[1])
     return ScalingLaw(
         float(np.exp(least)) if form == "hoffmann" else 0.0,

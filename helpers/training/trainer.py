@@ -318,27 +318,9 @@ def train(
     steps = settings.scaled(steps) if steps else settings.train_steps
     batch_size = batch_size or settings.batch_size
     evaluations = settings.scaled(evaluations, least=1)
-    identity = {
-        "method": asdict(method),
-        "base": fingerprint(model),
-        "steps": steps,
-        "batch_size": batch_size,
-        "accumulation": accumulation,
-        "evaluations": evaluations,
-        "patience": patience,
-        "seed": settings.seed,
-        "dtype": settings.dtype,
-        "device": settings.device,
-        "pairs": fingerprint_pairs(pairs),
-        "validation": fingerprint_pairs(validation),
-        "versions": {
-            package: version(package) for package in (*PACKAGES, *(["torchao"] if method.kind == "qat" else []))
-        },
-    }
-    if teacher is not None:
-        identity["teacher"] = fingerprint(teacher)
-    if not group_by_length:  # only then: runs that were made before this could be chosen keep their identity
-        identity["group_by_length"] = False
+    counts = {"steps": steps, "batch_size": batch_size, "accumulation": accumulation, "evaluations": evaluations}
+    identity = _identity(model, method, settings, pairs, validation, teacher, group_by_length)
+    identity |= {**counts, "patience": patience}
     key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:10]
     target = Path(folder) / f"{name or method.kind}-{key}"
     if (target / RECORD).exists():
@@ -358,6 +340,26 @@ def train(
             show_progress,
             teacher,
         )
+
+
+def _identity(model, method, settings, pairs, validation, teacher, group_by_length):
+    """What decides a run's result, but for its numbers of steps and pairs."""
+    packages = (*PACKAGES, "torchao") if method.kind == "qat" else PACKAGES
+    found = {
+        "method": asdict(method),
+        "base": fingerprint(model),
+        "seed": settings.seed,
+        "dtype": settings.dtype,
+        "device": settings.device,
+        "pairs": fingerprint_pairs(pairs),
+        "validation": fingerprint_pairs(validation),
+        "versions": {package: version(package) for package in packages},
+    }
+    if teacher is not None:
+        found["teacher"] = fingerprint(teacher)
+    if not group_by_length:  # only then: runs that were made before this could be chosen keep their identity
+        found["group_by_length"] = False
+    return found
 
 
 def _check_teacher(model, method, teacher):
