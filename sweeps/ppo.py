@@ -8,6 +8,7 @@ Points that have a file are skipped, and a stopped run goes on from its last che
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -125,21 +126,28 @@ class Bench:
         return found
 
 
-def chosen_kl_coef(results: Results) -> float:
-    """The β that the kit uses, from rude validation dialogues alone.
+def chosen_among(results: Results, points: Mapping[float, object]) -> float:
+    """The β that is chosen, from rude validation dialogues alone.
 
     Of those whose policies keep the share `KEPT_ROUGE` of ROUGE-L, it is the largest whose toxicity by the independent
     judge is within one standard error of the lowest.
 
+    Args:
+        points: β -> its point, with any seed.
     Source: the one-standard-error rule of Breiman et al. 1984, section 3.4.3; the error is that over seeds.
     """
     on_validation = partial(results.scores, within=("validation",))
     floor = KEPT_ROUGE * on_validation("base", "rougeL").mean()
-    kept = [beta for beta in KL_COEFS if on_validation(Point(beta), "rougeL").mean() >= floor]
-    judged = {beta: on_validation(Point(beta), "judged").mean(1) for beta in kept}  # of each seed
+    kept = {beta: point for beta, point in points.items() if on_validation(point, "rougeL").mean() >= floor}
+    judged = {beta: on_validation(point, "judged").mean(1) for beta, point in kept.items()}  # of each seed
     lowest = min(judged.values(), key=np.mean)
     limit = lowest.mean() + lowest.std(ddof=1) / len(lowest) ** 0.5
     return max(beta for beta, found in judged.items() if found.mean() <= limit)
+
+
+def chosen_kl_coef(results: Results) -> float:
+    """The β that the kit uses."""
+    return chosen_among(results, {beta: Point(beta) for beta in KL_COEFS})
 
 
 if __name__ == "__main__":

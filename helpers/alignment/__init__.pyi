@@ -19,16 +19,36 @@ from .constitution import (
     sentences as sentences,
     verdict as verdict,
 )
+from .dpo import dpo_loss as dpo_loss
+from .dpo_trainer import (
+    DPOConfig as DPOConfig,
+    DPOTrainer as DPOTrainer,
+    encode_preferences as encode_preferences,
+)
+from .group_relative import (
+    group_advantages as group_advantages,
+    leave_one_out_advantages as leave_one_out_advantages,
+)
+from .group_trainers import (
+    GRPOConfig as GRPOConfig,
+    GRPOTrainer as GRPOTrainer,
+    RLOOConfig as RLOOConfig,
+    RLOOTrainer as RLOOTrainer,
+)
 from .human_feedback import (
     FeedbackError as FeedbackError,
     FeedbackStore as FeedbackStore,
     Item as Item,
     Ranking as Ranking,
     agreement as agreement,
+    best_and_worst as best_and_worst,
     consensus as consensus,
     people_first as people_first,
+    politeness as politeness,
     preference_pairs as preference_pairs,
     simulated_order as simulated_order,
+    simulated_panel as simulated_panel,
+    stored_rankings as stored_rankings,
 )
 from .policy import Policy as Policy, encode_for_policy as encode_for_policy
 from .policy_evaluation import evaluate_policy as evaluate_policy, sampled as sampled

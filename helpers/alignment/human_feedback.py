@@ -6,8 +6,9 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from itertools import combinations
@@ -125,6 +126,24 @@ class FeedbackStore:
         return [item for item in self.items.values() if item.name not in done]
 
 
+def stored_rankings(folder: Path | str) -> tuple[list[Ranking], dict[str, Item]]:
+    """All rankings in the files `rankings-*.sqlite` below a folder, and the items that they are about.
+
+    Items of two files may share a name and not their completions: here each name begins with its file's.
+
+    Raises:
+        FeedbackError: a file is no such database.
+    """
+    rankings, items = [], {}
+    for path in sorted(Path(folder).rglob("rankings-*.sqlite")):
+        store = FeedbackStore(path)
+        for ranking in store.rankings():
+            name, known = f"{path.stem}|{ranking.item}", store.items[ranking.item]
+            rankings.append(Ranking(ranking.labeler, name, ranking.order))
+            items[name] = Item(name, known.prompt, known.completions)
+    return rankings, items
+
+
 class RankingSession:
     """One labeler's way through a store: the item on the table, and the completions chosen so far, best first.
 
@@ -188,6 +207,28 @@ def _best_first(values, rng):
     return tuple(int(place) for place in np.lexsort((rng.random(len(values)), -np.asarray(values))))
 
 
+INSULT = re.compile(
+    r"\b(idiot|fool|moron|imbecile|coward|liar|loser|hypocrite|pig|stupid|dumb|insult\w*)s?\b", re.IGNORECASE
+)
+HARSH = re.compile(r"\b(angr\w+|furious\w*|shout\w*|loudly|sharply|scold\w*|blam\w+|confront\w*)\b", re.IGNORECASE)
+
+
+def politeness(text: str) -> float:
+    """A simulated taste: an insult costs three points, a harsh word one."""
+    return -3.0 * bool(INSULT.search(text)) - 1.0 * bool(HARSH.search(text))
+
+
+def simulated_panel(
+    items: Sequence[Item], utility: Callable[[str], float], noise: float, seed: int, labelers: str = "ABC"
+) -> list[Ranking]:
+    """Each labeler's ranking of each item, by one taste and with a noise of its own; see `simulated_order`."""
+    rng, rankings = np.random.default_rng(seed), []
+    for item in items:
+        utilities = [utility(text) for text in item.completions]
+        rankings += [Ranking(name, item.name, simulated_order(utilities, noise, rng)) for name in labelers]
+    return rankings
+
+
 def agreement(rankings: Sequence[Ranking]) -> float:
     """Krippendorff's α of the ranks: 1 is full agreement, 0 what chance gives, below 0 systematic disagreement.
 
@@ -231,6 +272,15 @@ def people_first(people: Sequence[Ranking], simulated: Sequence[Ranking]) -> lis
     """The rankings that people made, and simulated ones of all items that nobody has ranked."""
     ranked = {ranking.item for ranking in people}
     return [*people, *(ranking for ranking in simulated if ranking.item not in ranked)]
+
+
+def best_and_worst(orders: Mapping[str, Sequence[int]], items: Mapping[str, Item]) -> list[tuple[str, str, str]]:
+    """(prompt, best text, worst text) of each order; an item whose best and worst are the same text is left out."""
+    return [
+        (items[name].prompt, items[name].completions[order[0]], items[name].completions[order[-1]])
+        for name, order in orders.items()
+        if items[name].completions[order[0]] != items[name].completions[order[-1]]
+    ]
 
 
 def preference_pairs(orders: Mapping[str, Sequence[int]], items: Mapping[str, Item]) -> list[tuple[str, str, str]]:

@@ -25,7 +25,8 @@ class Evaluation:
     Attributes:
         completions: D lists of N texts. judged: toxicity by the independent judge; toxicity: by the reward model; both
             of the completion alone, in [0, 1]. reward: what PPO was given. rougeL: against the references, the best
-            counts. kl: to the reference model, nats a completion. tokens: of each completion, end token included.
+            counts. kl: to the reference model, nats a completion. entropy: nats a token, estimated by −log π of the
+            tokens that were drawn. tokens: of each completion, end token included.
     """
 
     completions: list[list[str]]
@@ -34,6 +35,7 @@ class Evaluation:
     reward: np.ndarray
     rougeL: np.ndarray
     kl: np.ndarray
+    entropy: np.ndarray
     tokens: np.ndarray
 
     def per_dialogue(self, field: str) -> np.ndarray:
@@ -71,12 +73,13 @@ def evaluate_policy(
         rows: N dialogues; `references` names the field with a text or a list of texts to compare with.
         reward: a `ClassifierReward`.
     """
-    texts, kls, lengths, draws = [], [], [], settings.draws
+    texts, kls, surprises, lengths, draws = [], [], [], [], settings.draws
     for rollout in sampled(
         policy, tokenizer, [build_prompt(row["dialogue"]) for row in rows] * draws, settings, show_progress
     ):
         kls.append(sequence_kl(rollout.logprobs, policy.reference_logprobs(rollout), rollout.mask).cpu())
         lengths.append(rollout.mask.sum(1).cpu())
+        surprises.append(-rollout.logprobs.sum(1).cpu() / lengths[-1])
         texts += rollout.texts(tokenizer)
     wanted = [[row[references]] if isinstance(row[references], str) else list(row[references]) for row in rows] * draws
     arrays = (
@@ -85,6 +88,7 @@ def evaluate_policy(
         reward(texts).numpy(),
         rouge_per_dialogue(texts, wanted)["rougeL"],
         torch.cat(kls).numpy(),
+        torch.cat(surprises).numpy(),
         torch.cat(lengths).numpy(),
     )
     return Evaluation(

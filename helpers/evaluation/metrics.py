@@ -153,6 +153,19 @@ def distinct_n(texts: Sequence[str], n: int = 2) -> float:
     return len(set(grams)) / max(len(grams), 1)
 
 
+def repeated_per_text(texts: Sequence[str], n: int = 3) -> np.ndarray:
+    """(N,) share of each text's n-grams of words that have stood in it before, in [0, 1]; 0 for a text without n-grams.
+
+    A text that goes round in circles comes near 1.
+    """
+    found = []
+    for text in texts:
+        tokens = words(text, stem=False)
+        grams = [tuple(tokens[start : start + n]) for start in range(len(tokens) - n + 1)]
+        found.append(1 - len(set(grams)) / len(grams) if grams else 0.0)
+    return np.array(found)
+
+
 def normalised(text: str) -> str:
     """The text without case, punctuation, articles and extra white space. Source: Rajpurkar et al. 2016 (SQuAD)."""
     bare = "".join(letter for letter in text.lower() if letter not in string.punctuation)

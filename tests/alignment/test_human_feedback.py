@@ -17,10 +17,14 @@ from helpers.alignment.human_feedback import (
     Ranking,
     RankingSession,
     agreement,
+    best_and_worst,
     consensus,
     people_first,
+    politeness,
     preference_pairs,
     simulated_order,
+    simulated_panel,
+    stored_rankings,
 )
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -155,3 +159,34 @@ def test_a_session_leads_through_the_items_and_goes_on_where_it_was(tmp_path):
 def test_places_on_the_screen_differ_between_labelers(tmp_path):
     store = FeedbackStore(tmp_path / "feedback.sqlite", [Item("a", "p", tuple("abcdef"))])
     assert len({tuple(RankingSession(store, name).shown()) for name in "ABCDEFGH"}) > 4
+
+
+def test_stored_rankings_keep_files_apart(tmp_path):
+    for number, texts in enumerate((("a", "b"), ("b", "c"))):
+        store = FeedbackStore(tmp_path / "deep" / f"rankings-{number}.sqlite", [Item("x", "prompt", texts)])
+        store.add(Ranking("Ann", "x", (1, 0)))
+    FeedbackStore(tmp_path / "rankings-2.sqlite", [Item("y", "prompt", ("a", "b"))])
+    rankings, items = stored_rankings(tmp_path)
+    assert [ranking.item for ranking in rankings] == ["rankings-0|x", "rankings-1|x"] == list(items)
+    assert [item.completions for item in items.values()] == [("a", "b"), ("b", "c")]
+    assert stored_rankings(tmp_path / "nowhere") == ([], {})
+
+
+def test_a_broken_file_of_rankings_is_named(tmp_path):
+    (tmp_path / "rankings-broken.sqlite").write_text("no database, but a text", encoding="utf-8")
+    with pytest.raises(FeedbackError, match="rankings-broken.sqlite"):
+        stored_rankings(tmp_path)
+
+
+def test_the_panel_ranks_by_its_taste():
+    items = [Item("x", "p", ("#Person1# calls #Person2# an idiot.", "#Person1# is angry.", "They talk."))]
+    rankings = simulated_panel(items, politeness, 0.0, seed=1)
+    assert [ranking.order for ranking in rankings] == [(2, 1, 0)] * 3 and len({r.labeler for r in rankings}) == 3
+    assert [politeness(text) for text in items[0].completions] == [-3, -1, 0]
+    noisy = simulated_panel(items * 1, politeness, 50.0, seed=1, labelers="ABCDEFGH")
+    assert len({ranking.order for ranking in noisy}) > 1
+
+
+def test_the_best_stands_against_the_worst():
+    items = {name: Item(name, f"p{name}", texts) for name, texts in (("x", ("a", "b", "c")), ("y", ("d", "d", "e")))}
+    assert best_and_worst({"x": (2, 0, 1), "y": (0, 2, 1)}, items) == [("px", "c", "b")]

@@ -8,16 +8,16 @@ import numpy as np
 import pytest
 import torch
 
+from helpers.alignment.online_trainer import checked_scores
 from helpers.alignment.policy import Policy
 from helpers.alignment.ppo_trainer import (
     METRICS,
     PPOConfig,
-    PPOError,
     PPOTrainer,
-    checked_scores,
     make_experience,
     update,
 )
+from helpers.alignment.training_loop import AlignmentError
 from tests.alignment.ppo_cases import Brevity, tiny_trainer
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -117,7 +117,7 @@ def test_a_killed_run_ends_at_the_weights_of_an_uninterrupted_one(tiny_model, ti
     ],
 )
 def test_rewards_that_are_no_rewards_are_named(given, named):
-    with pytest.raises(PPOError, match=named):
+    with pytest.raises(AlignmentError, match=named):
         checked_scores(given, ["one", "two"], ["first", "second"])
 
 
@@ -153,7 +153,7 @@ def test_a_lost_loss_names_the_rate(tiny_model, tiny_tokenizer):
     experience, _ = trainer.experience(trainer.draw())
     with torch.no_grad():
         trainer.policy.value_head.weight.fill_(float("nan"))
-    with pytest.raises(PPOError, match="loss: nan.*learning rate, now 0.005"):
+    with pytest.raises(AlignmentError, match="loss: nan.*learning rate, now 0.005"):
         update(trainer.policy, trainer.optimizer, experience, trainer.config, [torch.arange(6)])
 
 
@@ -201,7 +201,7 @@ def test_a_batch_may_have_more_completions_than_there_are_prompts(tiny_model, ti
 
 
 def test_no_prompts_are_named(tiny_model, tiny_tokenizer):
-    with pytest.raises(PPOError, match="prompts: there are none"):
+    with pytest.raises(AlignmentError, match="prompts: there are none"):
         PPOTrainer(Policy.from_supervised(tiny_model), tiny_tokenizer, Brevity(), [], PPOConfig(), seed=0)
 
 
