@@ -178,10 +178,10 @@ def write_chat_model(folder: Path, seed: int = 0):
     torch.manual_seed(seed)
     config = LlamaConfig(
         vocab_size=len(tokenizer),
-        hidden_size=48,
-        intermediate_size=96,
+        hidden_size=64,  # of which quantization makes groups of 32, as of any real model's
+        intermediate_size=128,
         num_hidden_layers=2,
-        num_attention_heads=6,
+        num_attention_heads=4,
         num_key_value_heads=2,
         max_position_embeddings=8192,
         rope_theta=100_000.0,
