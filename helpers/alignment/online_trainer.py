@@ -109,7 +109,11 @@ def policy_parts(surrogate, scored, part: Rollout, mask: torch.Tensor, config: O
         surrogate: a `helpers.alignment.ppo.Clipped`; scored: what the policy in training says of the completions.
         part: the completions as they were written; mask: (B, T) the tokens that are learned from.
     """
-    entropy = masked_mean(token_entropy(scored.logits if config.entropy_coef else scored.logits.detach()), mask)
+    if config.entropy_coef:
+        entropies = token_entropy(scored.logits)
+    else:  # one completion after the other: all at once would hold three more tables of (B, T, V)
+        entropies = torch.stack([token_entropy(logits) for logits in scored.logits.detach()])
+    entropy = masked_mean(entropies, mask)
     return entropy, {
         "policy_loss": surrogate.loss.item(),
         "entropy": entropy.item(),

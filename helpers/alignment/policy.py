@@ -90,15 +90,13 @@ class Policy(nn.Module):
 
     @classmethod
     def from_supervised(cls, supervised, method: Method | None = None, seed: int = 0) -> Policy:
-        """A LoRA policy on a copy of the supervised model; an adapter that the model has is merged into that copy
-        first.
+        """A LoRA policy on a copy of the supervised model; an adapter that the model has is merged into the copy.
 
         So the reference, the policy with its adapter switched off, is the *supervised* model, and the KL starts at 0.
         Without a `method` the encoder stays as it is: what a dialogue says is understood already, and each prompt is
         encoded once instead of in every pass.
         """
-        merged = copy.deepcopy(supervised)
-        merged = merged.merge_and_unload() if isinstance(merged, PeftModel) else merged
+        merged = copy.deepcopy(supervised).merge_and_unload() if isinstance(supervised, PeftModel) else supervised
         return cls(adapt(merged, method or lora(encoder=False), seed).to(supervised.device))
 
     @property
@@ -147,7 +145,9 @@ class Policy(nn.Module):
         )
         logits = output.logits.float()
         values = self.value_head(output.decoder_hidden_states[-1].float())[..., 0]
-        return Scored(token_logprobs(logits, decoder_ids[:, 1:]), values, logits)
+        # One completion after the other: all at once, the backward pass would hold two more tables of (B, T, V).
+        logprobs = torch.stack([token_logprobs(*row) for row in zip(logits, decoder_ids[:, 1:])])
+        return Scored(logprobs, values, logits)
 
     @torch.no_grad()
     def reference_logprobs(self, rollout: Rollout) -> torch.Tensor:
