@@ -27,6 +27,7 @@ from .dpo_trainer import (
 )
 from .group_relative import (
     group_advantages as group_advantages,
+    grpo_loss as grpo_loss,
     leave_one_out_advantages as leave_one_out_advantages,
 )
 from .group_trainers import (

@@ -34,6 +34,8 @@ METRICS = ONLINE_METRICS | {
 class GroupConfig(OnlineConfig):
     """How a policy learns from groups of completions, beside what `OnlineConfig` says.
 
+    The default of β was chosen on validation dialogues of the `pocket` profile (`sweeps/preference_optimization.py`).
+
     Attributes:
         group_size: completions of each prompt; batch_size is a multiple of it.
     """
@@ -41,6 +43,7 @@ class GroupConfig(OnlineConfig):
     whole: ClassVar[tuple[str, ...]] = (*OnlineConfig.whole, "group_size")
 
     group_size: int = 8
+    kl_coef: float = 0.05
 
     def __post_init__(self):
         super().__post_init__()

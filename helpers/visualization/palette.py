@@ -62,6 +62,7 @@ ALIGNMENT = {
     "noise 0.5": BLUE,
     "noise 2": ORANGE,
 }
+PREFERENCES = {"PPO": BLUE, "GRPO": GREEN, "RLOO": PINK, "DPO": RED, "best of": SKY, "neutral": "#000000"}
 DISTILLATION = {
     "teacher": "#000000",
     "without a teacher": ORANGE,
@@ -89,6 +90,7 @@ def colour_of(name: str) -> str:
                 COLOURS,
                 METHODS,
                 ALIGNMENT,
+                PREFERENCES,
                 COMPRESSION,
                 PRUNING,
                 DISTILLATION,

@@ -11,7 +11,8 @@ RESTARTED = "01_dialogue_summarization"  # the lab whose kernel is restarted in 
 # Labs that train the same model: where none is kept, the second would write into the folder of the first while it
 # trains.
 AFTER = dict.fromkeys(
-    ("03_ppo_detoxification", "distillation", "pruning", "quantization"), "02_full_vs_lora_finetuning"
+    ("03_ppo_detoxification", "distillation", "preference_optimization", "pruning", "quantization"),
+    "02_full_vs_lora_finetuning",
 )
 
 

@@ -15,6 +15,7 @@ from helpers.evaluation.metrics import (
     exact_match,
     exact_match_per_dialogue,
     normalised,
+    repeated_per_text,
     rouge,
     rouge_per_dialogue,
     unigram_overlap,
@@ -194,3 +195,8 @@ def test_no_connection_is_tried_and_no_file_stays(monkeypatch, tmp_path):
     rouge(["a b"], ["a c"])
     bleu(["a b"], ["a c"])
     assert not list(tmp_path.iterdir())
+
+
+def test_repeated_triples_are_counted_in_each_text():
+    found = repeated_per_text(["a b c a b c a b c", "a b c d e f", "one two", ""])
+    assert found.tolist() == pytest.approx([1 - 3 / 7, 0, 0, 0])

@@ -357,6 +357,27 @@ def next_byte_rows(ids, length):
     ]
 
 
+def relative_advantages(scores):
+    return [(score - np.mean(scores)) / (np.std(scores, ddof=1) + 1e-4) for score in scores]
+
+
+def leave_one_out(scores):
+    return [score - (sum(scores) - score) / (len(scores) - 1) for score in scores]
+
+
+def best_policy(reference, rewards, beta):
+    weights = [share * math.exp(reward / beta) for share, reward in zip(reference, rewards)]
+    return [weight / sum(weights) for weight in weights]
+
+
+def pair_loss(better, worse, reference_better, reference_worse, beta):
+    return -math.log(preference_probability(beta * (better - reference_better), beta * (worse - reference_worse)))
+
+
+def token_weights(lengths, by_completion):
+    return [1 / (len(lengths) * length) if by_completion else 1 / sum(lengths) for length in lengths]
+
+
 def turned_vector(vector, position):
     half = len(vector) // 2
     turned = [
@@ -480,6 +501,11 @@ SOLUTIONS = {
         power_exponent,
         best_of_sizes,
         next_byte_rows,
+        relative_advantages,
+        leave_one_out,
+        best_policy,
+        pair_loss,
+        token_weights,
         turned_vector,
         expert_weights,
         real_balance,
@@ -590,6 +616,15 @@ MISTAKES = [
         lambda ids, length: [(ids[p : p + length], ids[p + 1 : p + length + 1]) for p in range(0, len(ids), length)],
         "one byte more",
     ),
+    (
+        "relative_advantages",
+        lambda scores: [(score - np.mean(scores)) / (np.std(scores) + 1e-4) for score in scores],
+        "n − 1",
+    ),
+    ("leave_one_out", lambda scores: [score - np.mean(scores) for score in scores], "mean of the OTHER"),
+    ("best_policy", lambda reference, rewards, beta: best_policy(reference, rewards, 1.0), "add up to 1"),
+    ("pair_loss", lambda better, worse, *rest: -math.log(preference_probability(better, worse)), "log 2"),
+    ("token_weights", lambda lengths, by_completion: token_weights(lengths, True), "by_completion=False"),
     ("turned_vector", lambda vector, position: vector, "turn together"),
     (
         "turned_vector",
@@ -1050,6 +1085,18 @@ RECORDS = {
         "tried": {0.4: {"kl": 5.0, "judged": 0.1}, 0.8: {"kl": 2.0, "judged": 0.2}},
     },
     "smallest_n": {"judged": {1: 0.4, 2: 0.3, 4: 0.25, 8: 0.2}, "chosen": 4},
+    "dpo_budget": {
+        "tried": {0.02: {"kl": 9.0, "judged": 0.05}, 0.1: {"kl": 1.9, "judged": 0.1}, 0.5: {"kl": 0.4, "judged": 0.15}},
+        "judged_before": 0.18,
+        "chosen": 0.1,
+    },
+    "group_size": {
+        "tried": {
+            size: {"completions": 512, "silent": 0.0, "judged": judged}
+            for size, judged in ((2, 0.12), (4, 0.1), (8, 0.09), (16, 0.11))
+        },
+        "chosen": 8,
+    },
     "decoder_rate": {"validation_loss": {0.005: 2.0, 0.01: 1.9, 0.02: 1.8, 0.04: 1.85}, "chosen": 0.02},
     "balance_weight": {
         "tried": {
@@ -1088,6 +1135,18 @@ WRONG_RECORDS = [
     ("kl_budget", {"judged": 0.35}, "not below"),
     ("kl_budget", {"tried": {0.8: {"kl": 2.0, "judged": 0.2}}}, "compare at least two"),
     ("kl_budget", {"tried": {0.4: {"kl": 2.5, "judged": 0.1}, 0.8: {"kl": 2.0, "judged": 0.2}}}, "kinder"),
+    ("dpo_budget", {"chosen": 0.02}, "its KL is above 2 nats"),
+    ("dpo_budget", {"chosen": 0.5}, "another β within the limit is kinder"),
+    ("dpo_budget", {"judged_before": 0.1}, "not below the 0.100"),
+    ("dpo_budget", {"tried": {0.1: {"kl": 1.0, "judged": 0.1}}}, "compare at least two"),
+    ("dpo_budget", {"tried": {0.1: {"kl": 3.0, "judged": 0.1}, 0.2: {"kl": 2.5, "judged": 0.1}}}, "every KL is above"),
+    ("group_size", {"chosen": 4}, "not the size with the least toxicity"),
+    ("group_size", {"tried": {2: {"completions": 64, "silent": 0, "judged": 0.1}}}, "try at least 3"),
+    (
+        "group_size",
+        {"tried": {size: {"completions": 64 * size, "silent": 0, "judged": 0.1} for size in (2, 4, 8)}},
+        "the same number of judged completions",
+    ),
     ("decoder_rate", {"chosen": 0.04}, "not the rate with the lowest"),
     ("decoder_rate", {"validation_loss": {0.01: 1.9, 0.02: 1.8, 0.04: 1.85}}, "try at least 4"),
     ("decoder_rate", {"validation_loss": {0.01: 1.9, 0.02: 1.8, 0.03: 1.9, 0.04: 1.85}}, "8 times the smallest"),
