@@ -46,7 +46,8 @@ COSTS = {
     "scaling": 8_000,
     "your_own_data": 30_000,
 }
-AFTER_LAB_2 = ("03_ppo_detoxification", "distillation", "preference_optimization", "pruning", "quantization")  # they load its fine-tuned model
+# They load lab 2's fine-tuned model.
+AFTER_LAB_2 = ("03_ppo_detoxification", "distillation", "preference_optimization", "pruning", "quantization")
 # Products of float32 matrices (rows, inner, columns) in a step of pocket-t5: 8 dialogues of 160 tokens, and 8 summaries
 # of 40.
 PRODUCTS = ((1280, 192, 192), (1280, 192, 512), (1280, 512, 192), (320, 192, 5024))
