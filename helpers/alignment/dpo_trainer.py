@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
 
 from helpers.alignment.dpo import dpo_loss, implicit_reward
-from helpers.alignment.online_trainer import checked_loss
 from helpers.alignment.policy import Policy, Rollout, encode_for_policy
 from helpers.alignment.ppo import annealed
-from helpers.alignment.training_loop import AlignmentError, TrainingLoop
+from helpers.alignment.training_loop import (
+    AlignmentError,
+    LoopConfig,
+    TrainingLoop,
+    checked_loss,
+    gradient_step,
+)
 
 METRICS = {
     "loss": "−log σ(r_better − r_worse), mean over the batch; log 2 before any training",
@@ -26,36 +31,20 @@ METRICS = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class DPOConfig:
-    """How DPO learns. Checked when made: a ValueError names the field and the value.
+class DPOConfig(LoopConfig):
+    """How DPO learns, beside what `LoopConfig` says; of a completion longer than `max_new_tokens` the beginning counts.
 
     The default of β was chosen on validation dialogues of the `pocket` profile (`sweeps/preference_optimization.py`).
 
     Attributes:
         batch_size: pairs in one update.
-        learning_rate: of Adam; anneal_steps: over so many updates it falls to 0, linearly; None keeps it constant.
-        kl_coef: β: how much a policy may leave the reference for a preference; the smaller, the further.
-        max_grad_norm: gradients are scaled down to it; None leaves them.
-        max_new_tokens: longer completions count with their beginning.
+        kl_coef: β, above 0: the smaller, the further a policy may leave the reference for a preference.
     """
 
-    batch_size: int = 16
-    learning_rate: float = 5e-4
-    anneal_steps: int | None = None
-    kl_coef: float = 0.5
-    max_grad_norm: float | None = 1.0
-    max_new_tokens: int = 96
+    positive: ClassVar[tuple[str, ...]] = (*LoopConfig.positive, "kl_coef")
 
-    def __post_init__(self):
-        for name in ("batch_size", "max_new_tokens"):
-            if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
-                raise ValueError(f"{name}: {getattr(self, name)!r} is not a whole number of at least 1")
-        for name in ("learning_rate", "kl_coef", "anneal_steps", "max_grad_norm"):
-            value = getattr(self, name)
-            if value is None and name in ("anneal_steps", "max_grad_norm"):
-                continue
-            if value is None or not 0 < value < math.inf:
-                raise ValueError(f"{name}: {value!r} is not a number above 0")
+    batch_size: int = 16
+    kl_coef: float = 0.5
 
 
 def encode_preferences(
@@ -155,17 +144,14 @@ class DPOTrainer(TrainingLoop):
         reference = self.reference[rows][:, : part.mask.shape[1]]
         loss, better, worse = dpo_loss(self._logprobs(part), reference, part.mask, config.kl_coef)
         checked_loss(loss, config.learning_rate)
-        self.optimizer.zero_grad()
-        loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(self.weights, config.max_grad_norm or math.inf)
-        self.optimizer.step()
+        norm = gradient_step(loss, self.optimizer, self.weights, config.max_grad_norm)
         return {
             "loss": loss.item(),
             "accuracy": (better > worse).float().mean().item(),
             "better": better.mean().item(),
             "worse": worse.mean().item(),
             "margin": (better - worse).mean().item(),
-            "gradient_norm": norm.item(),
+            "gradient_norm": norm,
         }
 
     def _logprobs(self, part):

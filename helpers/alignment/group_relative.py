@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import torch
 
-from helpers.alignment.ppo import Clipped, masked_mean
+from helpers.alignment.ppo import Clipped, clipped_surrogate, masked_mean
 
 
 def grouped(scores: torch.Tensor, group_size: int) -> torch.Tensor:
@@ -87,11 +87,9 @@ def grpo_loss(
             token's weight does not depend on its completion's length.
     Source: Shao et al. 2024, equation 3; over all tokens together Yu et al. 2025 (DAPO), section 3.3.
     """
-    ratio, advantages = (new_logprobs - logprobs).exp(), advantages[:, None]
-    free, held = -advantages * ratio, -advantages * ratio.clamp(1 - cliprange, 1 + cliprange)
-    mean = completion_mean if by_completion else masked_mean
-    losses = torch.max(free, held) + kl_coef * kl_penalty(new_logprobs, reference_logprobs)
-    return Clipped(mean(losses, mask), masked_mean((held > free).float(), mask))
+    losses, clipped = clipped_surrogate((new_logprobs - logprobs).exp(), advantages[:, None], cliprange)
+    losses = losses + kl_coef * kl_penalty(new_logprobs, reference_logprobs)
+    return Clipped((completion_mean if by_completion else masked_mean)(losses, mask), masked_mean(clipped, mask))
 
 
 def rloo_loss(
@@ -110,5 +108,5 @@ def rloo_loss(
     Source: Ahmadian et al. 2024, section 2; the clipping as in trl.
     """
     ratio = ((new_logprobs - logprobs) * mask).sum(1).exp()
-    free, held = -advantages * ratio, -advantages * ratio.clamp(1 - cliprange, 1 + cliprange)
-    return Clipped(torch.max(free, held).mean(), (held > free).float().mean())
+    losses, clipped = clipped_surrogate(ratio, advantages, cliprange)
+    return Clipped(losses.mean(), clipped.mean())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -18,11 +19,11 @@ from helpers.alignment.online_trainer import (
     METRICS as ONLINE_METRICS,
     OnlineConfig,
     OnlineTrainer,
-    checked_loss,
     policy_parts,
 )
 from helpers.alignment.policy import Rollout
 from helpers.alignment.ppo import penalised_rewards, sequence_kl
+from helpers.alignment.training_loop import checked_loss
 
 METRICS = ONLINE_METRICS | {
     "spread": "standard deviation of the scores within a group, mean: what can be learned from",
@@ -100,9 +101,9 @@ class _GroupTrainer(OnlineTrainer):
         drawn = self.draw_rows(self.config.batch_size // size)
         return [self.prompts[index] for index in drawn for _ in range(size)]
 
+    @abstractmethod
     def advantages(self, scores: torch.Tensor, kl: torch.Tensor) -> torch.Tensor:
         """(B,) of the scores and of the KL of each completion to the reference, (B,) both."""
-        raise NotImplementedError
 
     def make_experience(self, rollout, reference_logprobs, scores):
         """Rewards and advantages of a batch of completions that were drawn and judged."""
@@ -110,9 +111,9 @@ class _GroupTrainer(OnlineTrainer):
         rewards = penalised_rewards(scores, rollout.logprobs, reference_logprobs, rollout.mask, self.kl_coef)
         return GroupExperience(rollout, reference_logprobs, scores, rewards, self.advantages(scores, kl))
 
+    @abstractmethod
     def surrogate(self, experience, rows, new_logprobs, logprobs, mask):
         """The method's `Clipped` loss of some completions."""
-        raise NotImplementedError
 
     def loss(self, experience, rows):
         """(loss with its gradient, its parts as numbers) of some of the completions; `rows` are their indices."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ import torch
 
 from helpers.alignment.policy import Policy, Rollout, encode_for_policy
 from helpers.alignment.ppo import annealed, approximate_kl, masked_mean, sequence_kl, token_entropy
-from helpers.alignment.training_loop import AlignmentError, TrainingLoop
+from helpers.alignment.training_loop import AlignmentError, LoopConfig, TrainingLoop, gradient_step
 
 METRICS = {
     "score": "what the reward model gave the completions, mean",
@@ -31,53 +30,36 @@ METRICS = {
 
 
 @dataclass(frozen=True, kw_only=True)
-class OnlineConfig:
-    """How a policy learns from its own completions. Checked when made: a ValueError names the field and the value.
+class OnlineConfig(LoopConfig):
+    """How a policy learns from its own completions, beside what `LoopConfig` says.
 
     Attributes:
         batch_size: completions drawn before each round of updates; mini_batch_size: completions in one update.
         epochs: passes over each batch.
-        learning_rate: of Adam; anneal_steps: over so many batches it falls to 0, linearly; None keeps it constant.
-        kl_coef: β.
         max_update_kl: ends the passes over a batch once the policy has moved so far, nats a token; None never does.
         max_kl: ends the run once the KL to the reference is above it, nats a completion; None never does.
         cliprange: ε, how far a probability may move before it stops paying.
         entropy_coef: weight of the entropy in the loss.
-        max_grad_norm: gradients are scaled down to it; None leaves them.
-        max_new_tokens: the longest completion.
     """
 
-    whole: ClassVar[tuple[str, ...]] = ("batch_size", "mini_batch_size", "epochs", "max_new_tokens")
+    whole: ClassVar[tuple[str, ...]] = (*LoopConfig.whole, "mini_batch_size", "epochs")
     not_negative: ClassVar[tuple[str, ...]] = ("kl_coef", "entropy_coef")
-    positive: ClassVar[tuple[str, ...]] = ("learning_rate", "cliprange")
-    positive_or_none: ClassVar[tuple[str, ...]] = ("anneal_steps", "max_update_kl", "max_kl", "max_grad_norm")
+    positive: ClassVar[tuple[str, ...]] = (*LoopConfig.positive, "cliprange")
+    positive_or_none: ClassVar[tuple[str, ...]] = (*LoopConfig.positive_or_none, "max_update_kl", "max_kl")
 
     batch_size: int = 128
     mini_batch_size: int = 32
     epochs: int = 2
-    learning_rate: float = 5e-4
-    anneal_steps: int | None = None
     kl_coef: float = 0.2
     max_update_kl: float | None = 0.1
     max_kl: float | None = None
     cliprange: float = 0.2
     entropy_coef: float = 0.0
-    max_grad_norm: float | None = 1.0
-    max_new_tokens: int = 96
 
     def __post_init__(self):
-        for name in self.whole:
-            if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
-                raise ValueError(f"{name}: {getattr(self, name)!r} is not a whole number of at least 1")
+        super().__post_init__()
         if self.mini_batch_size > self.batch_size:
             raise ValueError(f"mini_batch_size: {self.mini_batch_size} is more than the batch_size, {self.batch_size}")
-        for name in self.not_negative:
-            if not 0 <= getattr(self, name) < math.inf:
-                raise ValueError(f"{name}: {getattr(self, name)!r} is not a number of at least 0")
-        for name in (*self.positive, *self.positive_or_none):
-            value = getattr(self, name)
-            if not ((value is None and name in self.positive_or_none) or (value is not None and 0 < value < math.inf)):
-                raise ValueError(f"{name}: {value!r} is not a number above 0")
 
 
 def checked_scores(reward: Callable, prompts: Sequence[str], completions: Sequence[str]) -> torch.Tensor:
@@ -122,18 +104,6 @@ def policy_parts(surrogate, scored, part: Rollout, mask: torch.Tensor, config: O
     }
 
 
-def checked_loss(loss: torch.Tensor, learning_rate: float, **parts: float) -> torch.Tensor:
-    """The loss itself.
-
-    Raises:
-        AlignmentError: it is not finite; the message has its parts.
-    """
-    if not torch.isfinite(loss):
-        listed = ", ".join(f"{name} {value}" for name, value in parts.items())
-        raise AlignmentError(f"loss: {loss.item()} ({listed}); lower the learning rate, now {learning_rate:g}")
-    return loss
-
-
 def update_by(
     loss_of: Callable, policy: Policy, optimizer, config: OnlineConfig, orders: Sequence[torch.Tensor]
 ) -> dict[str, float]:
@@ -149,11 +119,7 @@ def update_by(
     for epoch, order in enumerate(orders, 1):  # noqa: B007 - used below the loop
         for rows in order.split(config.mini_batch_size):
             loss, parts = loss_of(rows)
-            optimizer.zero_grad()
-            loss.backward()
-            norm = torch.nn.utils.clip_grad_norm_(weights, config.max_grad_norm or math.inf)
-            optimizer.step()
-            found.append(parts | {"gradient_norm": norm.item()})
+            found.append(parts | {"gradient_norm": gradient_step(loss, optimizer, weights, config.max_grad_norm)})
         if config.max_update_kl is not None and parts["update_kl"] > config.max_update_kl:
             break
     return {name: sum(parts[name] for parts in found) / len(found) for name in found[0]} | {"epochs": epoch}

@@ -97,6 +97,20 @@ class Clipped(NamedTuple):
     clip_fraction: torch.Tensor
 
 
+def clipped_surrogate(
+    ratio: torch.Tensor, advantages: torch.Tensor, cliprange: float
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """(max(−A·ρ, −A·clip(ρ, 1 − ε, 1 + ε)), where clipping decided it as 0 or 1), elementwise.
+
+    Args:
+        ratio: ρ = π_new/π_old of each action: a token, or a whole completion; advantages: A, of the same shape.
+        cliprange: ε, how far a probability may move before it stops paying.
+    Source: Schulman et al. 2017, eq. 7, with the sign of a loss.
+    """
+    free, held = -advantages * ratio, -advantages * ratio.clamp(1 - cliprange, 1 + cliprange)
+    return torch.max(free, held), (held > free).float()
+
+
 def policy_loss(
     new_logprobs: torch.Tensor,
     logprobs: torch.Tensor,
@@ -104,16 +118,14 @@ def policy_loss(
     mask: torch.Tensor,
     cliprange: float = 0.2,
 ) -> Clipped:
-    """The clipped surrogate: mean of max(−A·ρ, −A·clip(ρ, 1 − ε, 1 + ε)) with ρ = π_new/π_old of each token.
+    """The mean of the clipped surrogate over all tokens.
 
     Args:
         new_logprobs: (B, T) of the policy in training; logprobs: of the policy that wrote the completions.
-        cliprange: ε, how far a token's probability may move before it stops paying.
-    Source: Schulman et al. 2017, eq. 7, with the sign of a loss.
+        cliprange: ε of `clipped_surrogate`.
     """
-    ratio = (new_logprobs - logprobs).exp()
-    free, held = -advantages * ratio, -advantages * ratio.clamp(1 - cliprange, 1 + cliprange)
-    return Clipped(masked_mean(torch.max(free, held), mask), masked_mean((held > free).float(), mask))
+    losses, clipped = clipped_surrogate((new_logprobs - logprobs).exp(), advantages, cliprange)
+    return Clipped(masked_mean(losses, mask), masked_mean(clipped, mask))
 
 
 def value_loss(

@@ -14,7 +14,6 @@ from helpers.alignment.online_trainer import (
     METRICS as ONLINE_METRICS,
     OnlineConfig,
     OnlineTrainer,
-    checked_loss,
     policy_parts,
     update_by,
 )
@@ -28,6 +27,7 @@ from helpers.alignment.ppo import (
     value_loss,
     whiten,
 )
+from helpers.alignment.training_loop import checked_loss
 
 METRICS = ONLINE_METRICS | {
     "value_loss": "L_VF, half the squared error of the value head, mean over updates",

@@ -8,13 +8,15 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import math
 import random
 import shutil
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 from safetensors.torch import load_file, save_file
@@ -31,6 +33,43 @@ class AlignmentError(RuntimeError):
     """A run that cannot go on; the message says what was found and what to change."""
 
 
+@dataclass(frozen=True, kw_only=True)
+class LoopConfig:
+    """Settings of any training of a policy. Checked when made: a ValueError names the field and the value.
+
+    Attributes:
+        learning_rate: of Adam; anneal_steps: over so many steps it falls to 0, linearly; None keeps it constant.
+        kl_coef: β, the weight of the KL to the reference.
+        max_grad_norm: gradients are scaled down to it; None leaves them.
+        max_new_tokens: the longest completion.
+        whole, not_negative, positive, positive_or_none: names of the fields by what they may be.
+    """
+
+    whole: ClassVar[tuple[str, ...]] = ("batch_size", "max_new_tokens")
+    not_negative: ClassVar[tuple[str, ...]] = ()
+    positive: ClassVar[tuple[str, ...]] = ("learning_rate",)
+    positive_or_none: ClassVar[tuple[str, ...]] = ("anneal_steps", "max_grad_norm")
+
+    batch_size: int
+    kl_coef: float
+    learning_rate: float = 5e-4
+    anneal_steps: int | None = None
+    max_grad_norm: float | None = 1.0
+    max_new_tokens: int = 96
+
+    def __post_init__(self):
+        for name in self.whole:
+            if not isinstance(getattr(self, name), int) or getattr(self, name) < 1:
+                raise ValueError(f"{name}: {getattr(self, name)!r} is not a whole number of at least 1")
+        for name in self.not_negative:
+            if not 0 <= getattr(self, name) < math.inf:
+                raise ValueError(f"{name}: {getattr(self, name)!r} is not a number of at least 0")
+        for name in (*self.positive, *self.positive_or_none):
+            value = getattr(self, name)
+            if not ((value is None and name in self.positive_or_none) or (value is not None and 0 < value < math.inf)):
+                raise ValueError(f"{name}: {value!r} is not a number above 0")
+
+
 @dataclass
 class Finished:
     """A finished or stopped run: the policy, one dict of numbers a step, and why it ended before its last step, if it
@@ -42,12 +81,33 @@ class Finished:
     stopped: str = ""
 
 
+def checked_loss(loss: torch.Tensor, learning_rate: float, **parts: float) -> torch.Tensor:
+    """The loss itself.
+
+    Raises:
+        AlignmentError: it is not finite; the message has its parts.
+    """
+    if not torch.isfinite(loss):
+        listed = ", ".join(f"{name} {value}" for name, value in parts.items())
+        raise AlignmentError(f"loss: {loss.item()} ({listed}); lower the learning rate, now {learning_rate:g}")
+    return loss
+
+
+def gradient_step(loss: torch.Tensor, optimizer, weights: Sequence, max_grad_norm: float | None) -> float:
+    """One step of the optimizer along the loss. Returns the norm of the gradient before it was scaled down."""
+    optimizer.zero_grad()
+    loss.backward()
+    norm = torch.nn.utils.clip_grad_norm_(weights, max_grad_norm or math.inf)
+    optimizer.step()
+    return norm.item()
+
+
 class TrainingLoop(ABC):
     """Steps of one training, one after the other.
 
     Args:
         policy: changed in place.
-        config: a dataclass with `kl_coef`, β.
+        config: a `LoopConfig`.
         seed: of the order of the rows and of everything that is drawn.
         count: how many rows (prompts, pairs) there are to draw from.
         facts: what else decides the result, for the name of the run's folder.

@@ -90,6 +90,11 @@ def entry(record, name, convert, wanted):
         raise NotYet(f"{name!r}: expected {wanted}, your record holds {shown(record[name])}.") from None
 
 
+def tried_values(record, convert, wanted):
+    """{value that a learner tried, converted: what was measured with it} of a record."""
+    return entry(record, "tried", lambda found: {convert(value): dict(each) for value, each in found.items()}, wanted)
+
+
 def fraction(value):
     """A number between 0 and 1."""
     number = float(value)

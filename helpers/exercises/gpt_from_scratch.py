@@ -14,6 +14,7 @@ from helpers.exercises.expectations import (
     pairs,
     rows_of_numbers,
     shown,
+    tried_values,
 )
 from helpers.transformer.gpt import rotated, rotations
 from helpers.transformer.mixture_of_experts import Routing, balance_loss
@@ -107,12 +108,7 @@ def decoder_rate(record):
 
 def balance_weight(record):
     """Of the weights that keep the busiest expert within the limit, the one with the lowest validation loss."""
-    tried = entry(
-        record,
-        "tried",
-        lambda found: {float(weight): dict(values) for weight, values in found.items()},
-        "{weight: {'validation_loss': nats a byte, 'busiest': share}}",
-    )
+    tried = tried_values(record, float, "{weight: {'validation_loss': nats a byte, 'busiest': share}}")
     if len(tried) < FEWEST_WEIGHTS or 0 not in tried:
         raise NotYet(f"tried: {len(tried)} weights; try at least {FEWEST_WEIGHTS}, 0 among them.")
     losses = {weight: entry(found, "validation_loss", float, "nats a byte") for weight, found in tried.items()}

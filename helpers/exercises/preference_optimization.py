@@ -7,7 +7,7 @@ import torch
 
 from helpers.alignment.dpo import dpo_loss
 from helpers.alignment.group_relative import group_advantages, leave_one_out_advantages
-from helpers.exercises.expectations import NotYet, entry, expect_number, expect_numbers, fraction
+from helpers.exercises.expectations import NotYet, entry, expect_number, expect_numbers, fraction, tried_values
 
 HIGHEST_KL = 2.0  # nats a completion, of the experiment with DPO's beta
 FEWEST_SIZES = 3  # of groups, in the experiment with them
@@ -83,12 +83,7 @@ def token_weights(function):
 
 def dpo_budget(record):
     """A DPO policy within a given distance of its reference, the kindest of those that were tried."""
-    tried = entry(
-        record,
-        "tried",
-        lambda found: {float(beta): dict(values) for beta, values in found.items()},
-        "{beta: {'kl': …, 'judged': …}} of at least two values",
-    )
+    tried = tried_values(record, float, "{beta: {'kl': …, 'judged': …}} of at least two values")
     before = entry(record, "judged_before", fraction, "the mean toxicity by the independent judge")
     chosen = entry(record, "chosen", float, "the β that you choose")
     if len(tried) < 2:
@@ -106,12 +101,8 @@ def dpo_budget(record):
 
 def group_size(record):
     """Sizes of groups, with the same number of judged completions."""
-    tried = entry(
-        record,
-        "tried",
-        lambda found: {int(size): dict(values) for size, values in found.items()},
-        "{group size: {'completions': number, 'silent': share, 'judged': mean toxicity}}",
-    )
+    wanted = "{group size: {'completions': number, 'silent': share, 'judged': mean toxicity}}"
+    tried = tried_values(record, int, wanted)
     if len(tried) < FEWEST_SIZES or min(tried, default=0) < 2:
         raise NotYet(f"tried: sizes {sorted(tried)}; try at least {FEWEST_SIZES}, each of 2 completions or more.")
     completions = {entry(found, "completions", int, "judged completions of the run") for found in tried.values()}
