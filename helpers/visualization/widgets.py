@@ -69,15 +69,16 @@ def live_losses(name: str) -> LivePicture:
     )
 
 
-def live_metrics(names: Sequence[str] = ()) -> LivePicture:
-    """Metrics of a PPO run while it goes on: the `listener` of `PPOTrainer.run`.
+def live_metrics(
+    names: Sequence[str] = (), title: str = "The score should rise, the KL stay small, entropy hold"
+) -> LivePicture:
+    """Metrics of the training of a policy while it goes on: the `listener` of the trainers in `helpers.alignment`.
 
     Args:
         names: those to watch, as `plot_metrics` takes them; all of them unless given.
+        title: what to see; unless given, that of a policy that draws and is judged.
     """
-    return LivePicture(
-        lambda history: plot_metrics(history, names, "The score should rise, the KL stay small, entropy hold")
-    )
+    return LivePicture(lambda history: plot_metrics(history, names, title))
 
 
 def with_field(slider: widgets.Widget, name: str) -> widgets.Widget:
