@@ -38,7 +38,7 @@ from sweeps.intervals import mean_over_seeds
 from sweeps.ppo import KEPT_ROUGE, chosen_among
 
 FOLDER, COMMAND = RESULTS / "preference_optimization", "python -m sweeps.preference_optimization"
-SEEDS = (1, 2, 3)
+SEEDS = (1, 2, 3, 4, 5)
 BATCHES, BATCH, GROUP = 6, 128, 8  # judged completions of one training: 6 · 128, in groups of 8 for a prompt
 UPDATES, ROWS = 48, 32  # of one training, and completions in each: 6 batches · 2 passes · 4 mini-batches
 PARTS = 3  # so many times a policy is measured on its way

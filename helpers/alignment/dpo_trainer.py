@@ -44,7 +44,7 @@ class DPOConfig(LoopConfig):
     positive: ClassVar[tuple[str, ...]] = (*LoopConfig.positive, "kl_coef")
 
     batch_size: int = 16
-    kl_coef: float = 0.5
+    kl_coef: float = 0.1
 
 
 def encode_preferences(

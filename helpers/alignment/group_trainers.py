@@ -35,7 +35,7 @@ METRICS = ONLINE_METRICS | {
 class GroupConfig(OnlineConfig):
     """How a policy learns from groups of completions, beside what `OnlineConfig` says.
 
-    The default of β was chosen on validation dialogues of the `pocket` profile (`sweeps/preference_optimization.py`).
+    The defaults of β were chosen on validation dialogues of the `pocket` profile (`sweeps/preference_optimization.py`).
 
     Attributes:
         group_size: completions of each prompt; batch_size is a multiple of it.
@@ -71,6 +71,8 @@ class GRPOConfig(GroupConfig):
 @dataclass(frozen=True, kw_only=True)
 class RLOOConfig(GroupConfig):
     """How RLOO learns; its KL penalty is part of the reward, as PPO's."""
+
+    kl_coef: float = 0.2
 
 
 @dataclass(frozen=True)
