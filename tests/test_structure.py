@@ -29,7 +29,7 @@ ROOMS = (
 )
 # What a folder leaves alone although it stands higher up.
 NEVER = {
-    "helpers.applications": {"helpers.transformer", "helpers.compression", "helpers.training", "helpers.alignment"},
+    "helpers.applications": {"helpers.compression", "helpers.training", "helpers.alignment"},
     "helpers.exercises": {"helpers.visualization"},
     "sweeps": {"helpers.visualization", "helpers.exercises"},
     "cli": set(ROOMS[2:3]) | set(ROOMS[4:13]) - {"helpers.evaluation", "helpers.exercises"},

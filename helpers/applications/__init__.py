@@ -1,4 +1,5 @@
-"""A model in a program: retrieval, an agent and its tools, problems and a catalogue made by rule."""
+"""A model in a program: retrieval, an agent and its tools, problems and a catalogue made by rule; a
+small model that learns to solve such problems."""
 
 import lazy_loader
 

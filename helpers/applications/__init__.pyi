@@ -28,12 +28,28 @@ from .documents import (
     support as support,
 )
 from .facts import Fact as Fact, make_facts as make_facts, states as states
+from .reasoner import (
+    PRICES as PRICES,
+    arithmetic_texts as arithmetic_texts,
+    new_reasoner as new_reasoner,
+    question as question,
+    teach as teach,
+    word_tokenizer as word_tokenizer,
+    worked_examples as worked_examples,
+)
+from .reinforcement import quiet_options as quiet_options, reinforce as reinforce, watched_run as watched_run
 from .retrieval import (
     best as best,
     bm25_scores as bm25_scores,
     fit_documents as fit_documents,
     places as places,
     recall_at as recall_at,
+)
+from .solutions import (
+    check_solution as check_solution,
+    majority as majority,
+    pass_at_k as pass_at_k,
+    solve as solve,
 )
 from .word_problems import (
     WAYS as WAYS,

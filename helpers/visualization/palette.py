@@ -73,6 +73,13 @@ DISTILLATION = {
     "summarizer": PINK,
 }
 MIXTURES = {"dense": ORANGE, "balanced": BLUE, "not balanced": RED}
+REASONING = {
+    "more examples": ORANGE,
+    "right results": BLUE,
+    "form alone": RED,
+    "vote, before": GREY,
+    "vote, after": SKY,
+}
 FAMILIES = {"encoder-only": GREEN, "decoder-only": ORANGE, "encoder-decoder": BLUE}
 APPLICATIONS = {
     "answer": ORANGE,
@@ -91,6 +98,7 @@ def colour_of(name: str) -> str:
                 METHODS,
                 ALIGNMENT,
                 PREFERENCES,
+                REASONING,
                 COMPRESSION,
                 PRUNING,
                 DISTILLATION,

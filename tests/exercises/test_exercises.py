@@ -374,6 +374,36 @@ def pair_loss(better, worse, reference_better, reference_worse, beta):
     return -math.log(preference_probability(beta * (better - reference_better), beta * (worse - reference_worse)))
 
 
+def smallest_group(p, wanted):
+    return next(size for size in range(2, 1000) if 1 - p**size - (1 - p) ** size >= wanted)
+
+
+def draws_needed(count, right, wanted):
+    chances = (1 - math.comb(count - right, k) / math.comb(count, k) for k in range(1, count + 1))
+    return next((k for k, chance in enumerate(chances, 1) if chance >= wanted), None)
+
+
+def careful_vote(answers, share):
+    given = [answer for answer in answers if answer is not None]
+    best = max(given, key=given.count, default=None)
+    return best if given.count(best) > share * len(answers) else None
+
+
+def grounded(steps, numbers):
+    known, used = set(numbers), set()
+    for first, _, second, result in steps:
+        if {first, second} - known:
+            return 0.0
+        used |= {first, second}
+        known.add(result)
+    return float(not set(numbers) - used)
+
+
+def smallest_limit(lengths, right, share):
+    kept = sorted(np.array(lengths)[np.array(right, dtype=bool)].tolist())
+    return next((limit for place, limit in enumerate(kept, 1) if place >= share * len(kept)), 0)
+
+
 def token_weights(lengths, by_completion):
     return [1 / (len(lengths) * length) if by_completion else 1 / sum(lengths) for length in lengths]
 
@@ -506,6 +536,11 @@ SOLUTIONS = {
         best_policy,
         pair_loss,
         token_weights,
+        smallest_group,
+        draws_needed,
+        careful_vote,
+        grounded,
+        smallest_limit,
         turned_vector,
         expert_weights,
         real_balance,
@@ -624,6 +659,19 @@ MISTAKES = [
     ("leave_one_out", lambda scores: [score - np.mean(scores) for score in scores], "mean of the OTHER"),
     ("best_policy", lambda reference, rewards, beta: best_policy(reference, rewards, 1.0), "add up to 1"),
     ("pair_loss", lambda better, worse, *rest: -math.log(preference_probability(better, worse)), "log 2"),
+    ("smallest_group", lambda p, wanted: smallest_group(max(p, 1 - p), wanted) + 1, "useless"),
+    (
+        "draws_needed",
+        lambda count, right, wanted: math.ceil(wanted * count / max(right, 1)),
+        "without putting them back",
+    ),
+    ("careful_vote", lambda answers, share: careful_vote([a for a in answers if a is not None], share), "of all draws"),
+    (
+        "grounded",
+        lambda steps, numbers: float(all({first, second} & set(numbers) for first, _, second, _ in steps)),
+        "12 is used before",
+    ),
+    ("smallest_limit", lambda lengths, right, share: smallest_limit(lengths, [True] * len(right), share), "RIGHT ones"),
     ("token_weights", lambda lengths, by_completion: token_weights(lengths, True), "by_completion=False"),
     ("turned_vector", lambda vector, position: vector, "turn together"),
     (
@@ -1085,6 +1133,15 @@ RECORDS = {
         "tried": {0.4: {"kl": 5.0, "judged": 0.1}, 0.8: {"kl": 2.0, "judged": 0.2}},
     },
     "smallest_n": {"judged": {1: 0.4, 2: 0.3, 4: 0.25, 8: 0.2}, "chosen": 4},
+    "temperature_choice": {
+        "tried": {
+            temperature: {"pass_1": one, "pass_8": eight}
+            for temperature, one, eight in ((0.3, 0.8, 0.85), (1.0, 0.7, 0.92), (1.5, 0.4, 0.88))
+        },
+        "for_one": 0.3,
+        "for_eight": 1.0,
+    },
+    "closed_trap": {"form_alone": 0.2, "your_rule": 0.6, "before": 0.4},
     "dpo_budget": {
         "tried": {0.02: {"kl": 9.0, "judged": 0.05}, 0.1: {"kl": 1.9, "judged": 0.1}, 0.5: {"kl": 0.4, "judged": 0.15}},
         "judged_before": 0.18,
@@ -1135,6 +1192,16 @@ WRONG_RECORDS = [
     ("kl_budget", {"judged": 0.35}, "not below"),
     ("kl_budget", {"tried": {0.8: {"kl": 2.0, "judged": 0.2}}}, "compare at least two"),
     ("kl_budget", {"tried": {0.4: {"kl": 2.5, "judged": 0.1}, 0.8: {"kl": 2.0, "judged": 0.2}}}, "kinder"),
+    ("temperature_choice", {"for_one": 1.0}, "not the temperature with the largest pass_1"),
+    ("temperature_choice", {"for_eight": 2.0}, "not the temperature with the largest pass_8"),
+    ("temperature_choice", {"tried": {1.0: {"pass_1": 0.5, "pass_8": 0.6}}}, "try at least 3"),
+    (
+        "temperature_choice",
+        {"tried": {each: {"pass_1": 0.5, "pass_8": 0.4} for each in (0.3, 0.5, 1.0)}},
+        "pass@8 is below pass@1",
+    ),
+    ("closed_trap", {"your_rule": 0.22}, "not better than form alone"),
+    ("closed_trap", {"before": 0.7}, "not above the 0.70"),
     ("dpo_budget", {"chosen": 0.02}, "its KL is above 2 nats"),
     ("dpo_budget", {"chosen": 0.5}, "another β within the limit is kinder"),
     ("dpo_budget", {"judged_before": 0.1}, "not below the 0.100"),

@@ -1,0 +1,142 @@
+"""A small decoder that learns to solve word problems: its tokenizer, the texts that it learns from, and supervised
+training.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable, Sequence
+
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers
+from torch.nn.functional import cross_entropy
+from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+
+from helpers.applications.word_problems import Problem, make_problem
+from helpers.progress import Sparing, progress
+from helpers.transformer.language_models import rate_at
+from helpers.transformer.muon import Muon
+
+PAD, END, UNKNOWN = "<pad>", "</s>", "<unk>"
+PRICES = range(2, 13)  # of the problems: with them a small model learns its tables in a minute
+WIDTH, LAYERS, HEADS, WINDOW = 128, 3, 4, 128
+IGNORED = -100  # a label that no loss counts
+
+
+def question(problem: Problem) -> str:
+    """A problem as the reasoner reads it; it does not say whether steps are wanted."""
+    return f"{problem.text}\nSolution:"
+
+
+def word_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
+    """A tokenizer that knows the words and signs of the texts and of arithmetic, and writes numbers digit by digit.
+
+    A digit behind another one is a token of its own ("12" is "1", "##2"), so that a decoded number has no gaps.
+    """
+    split = pre_tokenizers.Whitespace()
+    found = {word for text in texts for word, _ in split.pre_tokenize_str(text) if not word.isdigit()}
+    digits = [str(digit) for digit in range(10)]
+    names = [PAD, END, UNKNOWN, *digits, *(f"##{digit}" for digit in digits), *sorted(found | set("+-*=,"))]
+    core = Tokenizer(models.WordPiece({name: index for index, name in enumerate(names)}, unk_token=UNKNOWN))
+    core.pre_tokenizer, core.decoder = split, decoders.WordPiece(cleanup=False)
+    special = {"pad_token": PAD, "eos_token": END, "unk_token": UNKNOWN}
+    return PreTrainedTokenizerFast(tokenizer_object=core, model_max_length=WINDOW, padding_side="left", **special)
+
+
+def new_reasoner(tokenizer, seed: int) -> LlamaForCausalLM:
+    """An untrained decoder of Llama's kind for this tokenizer; torch's own generator stays where it was."""
+    config = LlamaConfig(
+        vocab_size=len(tokenizer),
+        hidden_size=WIDTH,
+        intermediate_size=2 * WIDTH,
+        num_hidden_layers=LAYERS,
+        num_attention_heads=HEADS,
+        max_position_embeddings=WINDOW,
+        tie_word_embeddings=True,
+        initializer_range=0.05,
+        pad_token_id=tokenizer.pad_token_id,
+        eos_token_id=tokenizer.eos_token_id,
+        bos_token_id=None,
+    )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        return LlamaForCausalLM(config)
+
+
+def arithmetic_texts(count: int, seed: int, steps: int = 5) -> list[tuple[str, str]]:
+    """`count` texts as ("", "3 * 4 = 12, 9 + 7 = 16, …") of arithmetic that the problems need, in no order."""
+    rng = random.Random(f"arithmetic|{seed}")
+
+    def one():
+        return "{} = {}".format(*rng.choice(make_problem(rng, PRICES).steps))
+
+    return [("", ", ".join(one() for _ in range(steps))) for _ in range(count)]
+
+
+def worked_examples(problems: Sequence[Problem], seed: int, with_steps: float = 0.5) -> list[tuple[str, str]]:
+    """(prompt, solution) of each problem; a share of the solutions show their steps, the others the answer alone."""
+    rng = random.Random(f"writers|{seed}")
+    ways = ["steps" if rng.random() < with_steps else "answer" for _ in problems]
+    return [(question(problem), problem.completion(way)) for problem, way in zip(problems, ways)]
+
+
+def encoded(pairs: Sequence[tuple[str, str]], tokenizer) -> list[tuple[list[int], list[int]]]:
+    """(ids, labels) of each (prompt, completion): the prompt's labels are ignored, and an end token is added."""
+    rows = []
+    for prompt, completion in pairs:
+        asked = tokenizer(prompt)["input_ids"] if prompt else []
+        wanted = [*tokenizer(f" {completion}" if prompt else completion)["input_ids"], tokenizer.eos_token_id]
+        rows.append(([*asked, *wanted], [IGNORED] * len(asked) + wanted))
+    return rows
+
+
+def teach(
+    model,
+    tokenizer,
+    pairs: Sequence[tuple[str, str]],
+    steps: int,
+    rate: float,
+    seed: int,
+    batch_size: int = 32,
+    name: str = "reasoner",
+    listener: Callable | None = None,
+) -> list[tuple[int, float]]:
+    """Supervised training of a decoder, in place, on batches drawn from the pairs.
+
+    Args:
+        pairs: (prompt, completion); only the completion's tokens count, all of them where the prompt is "".
+        rate: the highest, of Muon for the matrices and AdamW for the rest; seed: of the batches.
+        listener: called with the losses so far and an empty list, as `helpers.visualization.live_losses` takes them.
+    Returns:
+        (step, loss in nats a token) of each step.
+    Raises:
+        ValueError: no pairs.
+    """
+    if not pairs:
+        raise ValueError("pairs: there are none; give at least one text to learn from")
+    rows, rng, device = encoded(pairs, tokenizer), random.Random(f"batches|{seed}"), model.device
+    matrices, others = [], []
+    for key, weight in model.named_parameters():
+        (matrices if weight.ndim == 2 and "embed" not in key and "lm_head" not in key else others).append(weight)
+    optimizers = [Muon(matrices, rate, 0.01), torch.optim.AdamW(others, rate, betas=(0.9, 0.95), weight_decay=0.01)]
+    schedules = [torch.optim.lr_scheduler.LambdaLR(each, lambda step: rate_at(step, steps)) for each in optimizers]
+    losses, told = [], Sparing(listener)
+    model.train()
+    for step in progress(range(steps), desc=name, unit="step"):
+        drawn = [rows[rng.randrange(len(rows))] for _ in range(batch_size)]
+        longest = max(len(ids) for ids, _ in drawn)
+        ids = torch.tensor([row + [tokenizer.pad_token_id] * (longest - len(row)) for row, _ in drawn], device=device)
+        labels = torch.tensor([row + [IGNORED] * (longest - len(row)) for _, row in drawn], device=device)[:, 1:]
+        counted = labels != IGNORED
+        hidden = model.model(input_ids=ids, use_cache=False).last_hidden_state[:, :-1]
+        loss = cross_entropy(model.lm_head(hidden[counted]).float(), labels[counted])  # padding stands behind
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        for part in (*optimizers, *schedules):
+            part.step()
+        model.zero_grad()
+        losses.append((step + 1, loss.item()))
+        told(losses, [])
+    told.finish()
+    model.eval()
+    return losses

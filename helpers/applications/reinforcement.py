@@ -1,0 +1,154 @@
+"""Reinforcement of a decoder by a reward that a rule computes from the text: trl's GRPO, with what a lab needs around
+it.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import warnings
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from datasets import Dataset
+from transformers import PrinterCallback, TrainerCallback
+from transformers.trainer_utils import get_last_checkpoint
+
+from helpers.applications.reasoner import question
+from helpers.applications.solutions import LONGEST
+from helpers.applications.word_problems import Problem
+from helpers.progress import Sparing, progress
+
+# trl asks a model by an old name whether it recomputes activations.
+warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated", category=FutureWarning)
+
+BATCH, GROUP, STEPS, RATE = 128, 8, 50, 3e-4  # of a reinforcement: completions a step, of one problem, steps, rate
+METRICS = {
+    "reward": "mean reward of the completions that were drawn",
+    "silent": "share of the groups whose rewards are all the same: they teach nothing",
+    "tokens": "length of a completion, mean",
+    "entropy": "nats a token: how open the model still is",
+}
+LOGGED = ("reward", "frac_reward_zero_std", "completions/mean_length", "entropy")  # trl's names of the same
+
+
+def quiet_options(model) -> dict:
+    """Options of any trainer of trl's that a lab has no say in: nothing printed, nothing reported, nothing saved."""
+    return {
+        "report_to": "none",
+        "disable_tqdm": True,
+        "logging_steps": 1,
+        "save_strategy": "no",
+        "bf16": False,
+        "activation_checkpointing": False,
+        "use_cpu": model.device.type == "cpu",
+    }
+
+
+class _Watch(TrainerCallback):
+    """Moves a bar, and tells a listener what trl logs."""
+
+    def __init__(self, bar, listener):
+        self.bar, self.told = bar, Sparing(listener)
+
+    def on_train_begin(self, args, state, control, **_):
+        self.bar.update(state.global_step)  # where a checkpoint had left off
+
+    def on_step_end(self, args, state, control, **_):
+        self.bar.update(1)
+
+    def on_log(self, args, state, control, **_):
+        self.told(history_of(state.log_history))
+
+    def on_train_end(self, args, state, control, **_):
+        self.told.finish()
+
+
+def history_of(log: Sequence[dict]) -> list[dict]:
+    """trl's log as a list of `METRICS`, one dict a step."""
+    return [{name: float(line[key]) for name, key in zip(METRICS, LOGGED)} for line in log if "reward" in line]
+
+
+def watched_run(trainer, listener: Callable | None = None, last: str | None = None) -> list[dict]:
+    """Runs one of trl's trainers with a bar and a listener.
+
+    Args:
+        listener: called with the history so far, as `helpers.visualization.live_metrics` takes it; last: the folder of
+            a checkpoint to go on from.
+    Returns:
+        `METRICS` of each step.
+    """
+    with progress(total=trainer.args.max_steps, desc="GRPO", unit="step") as bar:
+        trainer.remove_callback(PrinterCallback)
+        trainer.add_callback(_Watch(bar, listener))
+        trainer.train(resume_from_checkpoint=last)
+    trainer.model.eval()
+    return history_of(trainer.state.log_history)
+
+
+def reinforce(
+    model,
+    tokenizer,
+    problems: Sequence[Problem],
+    reward: Callable[[str, Problem], float],
+    seed: int,
+    *,
+    steps: int = STEPS,
+    group_size: int = GROUP,
+    batch_size: int = BATCH,
+    rate: float = RATE,
+    folder: Path | None = None,
+    listener: Callable | None = None,
+) -> list[dict]:
+    """Trains a decoder, in place, by `trl.GRPOTrainer` with a reward that a function computes from the text.
+
+    Args:
+        reward: (completion, problem) -> number.
+        batch_size: completions in a step, whole groups of `group_size`; rate: AdamW's, constant after five steps.
+        folder: keeps a checkpoint there every 25 steps, from which the same call goes on, with other draws than an
+            uninterrupted run; none without it.
+        listener: called with the history, as `helpers.visualization.live_metrics` takes it.
+    Returns:
+        `METRICS` of each step.
+    Raises:
+        ValueError: a group of one, batches that are not whole groups, or fewer problems than a step needs.
+    Source: Shao et al. 2024, section 4.1; trl's defaults but for the rate: no KL penalty, and a loss that counts every
+        token alike (Yu et al. 2025, equation 8).
+    """
+    from trl import GRPOConfig, GRPOTrainer  # here, because it takes seconds and only trainings need it
+
+    if group_size < 2 or batch_size % group_size:
+        raise ValueError(
+            f"group_size: {group_size} with a batch_size of {batch_size}; a group needs two completions at least, and "
+            "a batch holds whole groups"
+        )
+
+    if len(problems) * group_size < batch_size:
+        raise ValueError(
+            f"problems: {len(problems)} of them; a step of {batch_size} completions in groups of {group_size} needs "
+            f"{batch_size // group_size} different ones"
+        )
+
+    def rewards(completions, number, **_):
+        return [float(reward(text, problems[place])) for text, place in zip(completions, number)]
+
+    rows = Dataset.from_dict({"prompt": [question(each) for each in problems], "number": list(range(len(problems)))})
+    saved = {"save_strategy": "steps", "save_steps": 25, "save_total_limit": 1} if folder else {}
+    with tempfile.TemporaryDirectory() as scratch:  # trl wants a folder, whether it writes or not
+        options = GRPOConfig(
+            str(folder or scratch),
+            max_steps=steps,
+            num_generations=group_size,
+            per_device_train_batch_size=batch_size,
+            max_completion_length=LONGEST,
+            temperature=1.0,
+            beta=0.0,
+            learning_rate=rate,
+            adam_beta2=0.95,
+            lr_scheduler_type="constant_with_warmup",
+            warmup_steps=5,
+            seed=seed,
+            **quiet_options(model) | saved,
+        )
+        trainer = GRPOTrainer(model, rewards, options, rows, processing_class=tokenizer)
+        last = get_last_checkpoint(folder) if folder and Path(folder).is_dir() else None
+        return watched_run(trainer, listener, last)
