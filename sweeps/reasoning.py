@@ -39,6 +39,8 @@ DRAWS = {"validation": 8, "test": 32}  # solutions of each problem
 RATES = (1e-4, 3e-4, 1e-3)
 GROUPS = (2, 8, 32)
 MATTERS = 0.02  # the smallest difference in right solutions that matters here
+SUPERVISED_WAYS = ("examples", "shown")
+MORE = SUPERVISED | {"steps": STEPS * BATCH // SUPERVISED["batch_size"], "rate": SUPERVISED["rate"] / 4}
 LONGER = 2 * STEPS  # of the reward for form, and of the right results beside it
 
 
@@ -47,8 +49,8 @@ class Point:
     """One training of the supervised start.
 
     Attributes:
-        reward: "right" or "form" of GRPO; "examples" is no GRPO, but more supervised steps on the same worked examples;
-            "none" is the start itself.
+        reward: "right" or "form" of GRPO; "examples" is no GRPO, but more supervised steps on the same worked examples,
+            "shown" on those of them that show their steps; "none" is the start itself.
     """
 
     reward: str
@@ -62,12 +64,12 @@ class Point:
         """What its file is called."""
         if self.reward == "none":
             return f"start-s{self.seed}"
-        if self.reward == "examples":
-            return f"examples-s{self.seed}"
+        if self.reward in SUPERVISED_WAYS:
+            return f"{self.reward}-s{self.seed}"
         return f"{self.reward}-{self.steps}-g{self.group}-lr{self.rate:g}-s{self.seed}"
 
 
-START, EXAMPLES = Point("none"), Point("examples")
+START, EXAMPLES, SHOWN = Point("none"), Point("examples"), Point("shown")
 RIGHT, RIGHT_LONGER, FORM = Point("right"), Point("right", LONGER), Point("form", LONGER)
 
 
@@ -87,7 +89,7 @@ def sweeps() -> dict[str, list[Point]]:
 
     return {
         "rates": [replace(RIGHT, rate=rate) for rate in RATES],
-        "ways": every_seed([START, EXAMPLES, RIGHT, RIGHT_LONGER, FORM]),
+        "ways": every_seed([START, EXAMPLES, SHOWN, RIGHT, RIGHT_LONGER, FORM]),
         "groups": every_seed([replace(RIGHT, group=group) for group in GROUPS]),
     }
 
@@ -95,13 +97,13 @@ def sweeps() -> dict[str, list[Point]]:
 class Bench:
     """What all points share: problems, the tokenizer, and a supervised start for each seed."""
 
-    def __init__(self, sizes=(TRAIN, VALIDATION, TEST), pretraining=PRETRAINING, supervised=SUPERVISED):
+    def __init__(self, sizes=(TRAIN, VALIDATION, TEST), pretraining=PRETRAINING, supervised=SUPERVISED, more=MORE):
         train, validation, test = sizes
         self.train = make_problems(train, seed=1, prices=PRICES)
         self.test = make_problems(test, seed=2, prices=PRICES, without=self.train)
         self.validation = make_problems(validation, seed=3, prices=PRICES, without=[*self.train, *self.test])
         self.tokenizer = word_tokenizer(question(problem) for problem in self.train)
-        self.stages = pretraining, supervised
+        self.stages, self.more = (pretraining, supervised), more
         self.start = cache(self._start)
 
     @property
@@ -131,16 +133,24 @@ class Bench:
     def measure(self, point: Point, _folder: Path) -> dict:
         """Trains and lets it solve held-out problems; no weights are kept."""
         model, history, began = copy.deepcopy(self.start(point.seed)), [], time.perf_counter()
-        if point.reward == "examples":
-            steps = point.steps * BATCH // SUPERVISED["batch_size"]  # as many solutions as GRPO draws
-            options = SUPERVISED | {"steps": steps, "rate": SUPERVISED["rate"] / 4}
-            teach(model, self.tokenizer, worked_examples(self.worked, point.seed), seed=point.seed + 200, **options)
+        training = {}
+        if point.reward in SUPERVISED_WAYS:
+            examples = worked_examples(self.worked, point.seed)
+            if point.reward == "shown":
+                examples = [pair for pair in examples if "=" in pair[1]]
+            training = self.more | {"examples": len(examples)}
+            teach(model, self.tokenizer, examples, seed=point.seed + 200, **self.more)
         elif point.reward != "none":
-            options = {"steps": point.steps, "group_size": point.group, "rate": point.rate}
-            history = reinforce(model, self.tokenizer, self.answered, rewards()[point.reward], point.seed, **options)
+            training = {"steps": point.steps, "group_size": point.group, "rate": point.rate}
+            history = reinforce(model, self.tokenizer, self.answered, rewards()[point.reward], point.seed, **training)
         seconds = round(time.perf_counter() - began, 1)
         history = [{name: round(value, 5) for name, value in step.items()} for step in history]
-        return {"point": asdict(point), "training_seconds": seconds, "history": history} | self.scores(model)
+        return {
+            "point": asdict(point),
+            "training": training,
+            "training_seconds": seconds,
+            "history": history,
+        } | self.scores(model)
 
     def scores(self, model) -> dict:
         """Kind of problems -> numbers of each problem; "counts" are the right ones of its solutions."""

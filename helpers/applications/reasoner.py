@@ -31,7 +31,8 @@ def question(problem: Problem) -> str:
 def word_tokenizer(texts: Iterable[str]) -> PreTrainedTokenizerFast:
     """A tokenizer that knows the words and signs of the texts and of arithmetic, and writes numbers digit by digit.
 
-    A digit behind another one is a token of its own ("12" is "1", "##2"), so that a decoded number has no gaps.
+    A digit behind another one is a token of its own ("12" is "1", "##2"), so that a decoded number has no gaps. A minus
+    sign stands apart: the problems have no negative numbers.
     """
     split = pre_tokenizers.Whitespace()
     found = {word for text in texts for word, _ in split.pre_tokenize_str(text) if not word.isdigit()}
@@ -104,17 +105,26 @@ def teach(
     """Supervised training of a decoder, in place, on batches drawn from the pairs.
 
     Args:
-        pairs: (prompt, completion); only the completion's tokens count, all of them where the prompt is "".
+        pairs: (prompt, completion); only the completion's tokens count, and an end token behind them. Where the prompt
+            is "", nothing says what the first token should be, so it does not count.
+        steps: at least 1, each on `batch_size` pairs.
         rate: the highest, of Muon for the matrices and AdamW for the rest; seed: of the batches.
         listener: called with the losses so far and an empty list, as `helpers.visualization.live_losses` takes them.
     Returns:
         (step, loss in nats a token) of each step.
     Raises:
-        ValueError: no pairs.
+        ValueError: no pairs, a pair without any text, one that is longer than the model's window, no step, no batch.
     """
-    if not pairs:
-        raise ValueError("pairs: there are none; give at least one text to learn from")
+    if not pairs or any(not completion for _, completion in pairs):
+        raise ValueError("pairs: there are none, or one has no completion; give texts to learn from")
+    if steps < 1 or batch_size < 1:
+        raise ValueError(f"steps: {steps}, batch_size: {batch_size}; both are at least 1")
     rows, rng, device = encoded(pairs, tokenizer), random.Random(f"batches|{seed}"), model.device
+    longest = max(len(ids) for ids, _ in rows)
+    if longest > model.config.max_position_embeddings:
+        raise ValueError(
+            f"pairs: one has {longest} tokens, the model's window {model.config.max_position_embeddings}; shorten it"
+        )
     matrices, others = [], []
     for key, weight in model.named_parameters():
         (matrices if weight.ndim == 2 and "embed" not in key and "lm_head" not in key else others).append(weight)

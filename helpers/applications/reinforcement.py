@@ -4,28 +4,33 @@ it.
 
 from __future__ import annotations
 
+import hashlib
+import json
+import math
 import tempfile
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from datasets import Dataset
+from safetensors.torch import load_model, save_model
 from transformers import PrinterCallback, TrainerCallback
-from transformers.trainer_utils import get_last_checkpoint
 
 from helpers.applications.reasoner import question
 from helpers.applications.solutions import LONGEST
 from helpers.applications.word_problems import Problem
 from helpers.progress import Sparing, progress
+from helpers.run_records import fingerprint, latest_checkpoint, seal, write_json
 
 # trl asks a model by an old name whether it recomputes activations.
 warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated", category=FutureWarning)
 
 BATCH, GROUP, STEPS, RATE = 128, 8, 50, 3e-4  # of a reinforcement: completions a step, of one problem, steps, rate
+HISTORY = "history.json"  # its presence says that a kept run is finished
 METRICS = {
     "reward": "mean reward of the completions that were drawn",
     "silent": "share of the groups whose rewards are all the same: they teach nothing",
-    "tokens": "length of a completion, mean",
+    "tokens": "length of a completion, mean, its end token included",
     "entropy": "nats a token: how open the model still is",
 }
 LOGGED = ("reward", "frac_reward_zero_std", "completions/mean_length", "entropy")  # trl's names of the same
@@ -55,6 +60,9 @@ class _Watch(TrainerCallback):
 
     def on_step_end(self, args, state, control, **_):
         self.bar.update(1)
+
+    def on_save(self, args, state, control, **_):
+        seal(Path(args.output_dir) / f"checkpoint-{state.global_step}")
 
     def on_log(self, args, state, control, **_):
         self.told(history_of(state.log_history))
@@ -102,21 +110,26 @@ def reinforce(
     """Trains a decoder, in place, by `trl.GRPOTrainer` with a reward that a function computes from the text.
 
     Args:
-        reward: (completion, problem) -> number.
-        batch_size: completions in a step, whole groups of `group_size`; rate: AdamW's, constant after five steps.
-        folder: keeps a checkpoint there every 25 steps, from which the same call goes on, with other draws than an
-            uninterrupted run; none without it.
+        reward: (completion, problem) -> a finite number.
+        steps: at least 1; batch_size: completions in a step, whole groups of `group_size`.
+        rate: AdamW's, constant after five steps.
+        folder: keeps checkpoints there, every 25 steps, and the result. The same call then goes on from the newest
+            whole one, with other draws than an uninterrupted run, or loads the result; a call with another model,
+            problems, reward (by its name) or settings has a folder of its own inside. None: nothing is kept.
         listener: called with the history, as `helpers.visualization.live_metrics` takes it.
     Returns:
         `METRICS` of each step.
     Raises:
-        ValueError: a group of one, batches that are not whole groups, or fewer problems than a step needs.
-    Source: Shao et al. 2024, section 4.1; trl's defaults but for the rate: no KL penalty, and a loss that counts every
-        token alike (Yu et al. 2025, equation 8).
+        ValueError: a group of one, batches that are not whole groups, fewer problems than a step needs, no step; a
+            reward that is not a finite number. KeyboardInterrupt: on Ctrl-C; the same call goes on.
+    Source: Shao et al. 2024, section 4.1, as trl does it by default: no KL penalty, and a loss that counts every token
+        alike (Yu et al. 2025). The seed is set for Python, numpy and torch as a whole, as trl does.
     """
     from trl import GRPOConfig, GRPOTrainer  # here, because it takes seconds and only trainings need it
 
-    if group_size < 2 or batch_size % group_size:
+    if steps < 1:
+        raise ValueError(f"steps: {steps}; give at least 1")
+    if group_size < 2 or batch_size < group_size or batch_size % group_size:
         raise ValueError(
             f"group_size: {group_size} with a batch_size of {batch_size}; a group needs two completions at least, and "
             "a batch holds whole groups"
@@ -129,13 +142,22 @@ def reinforce(
         )
 
     def rewards(completions, number, **_):
-        return [float(reward(text, problems[place])) for text, place in zip(completions, number)]
+        found = [float(reward(text, problems[place])) for text, place in zip(completions, number)]
+        for value, text in zip(found, completions):
+            if not math.isfinite(value):
+                raise ValueError(f"reward: {value} for {text!r}; give a finite number")
+        return found
 
+    settings = {"steps": steps, "group_size": group_size, "batch_size": batch_size, "rate": rate, "seed": seed}
+    kept = folder and _own_folder(Path(folder), model, problems, reward, settings)
+    if kept and (kept / HISTORY).is_file():
+        load_model(model, kept / "model.safetensors")
+        return json.loads((kept / HISTORY).read_text(encoding="utf-8"))
     rows = Dataset.from_dict({"prompt": [question(each) for each in problems], "number": list(range(len(problems)))})
-    saved = {"save_strategy": "steps", "save_steps": 25, "save_total_limit": 1} if folder else {}
+    saved = {"save_strategy": "steps", "save_steps": 25, "save_total_limit": 1} if kept else {}
     with tempfile.TemporaryDirectory() as scratch:  # trl wants a folder, whether it writes or not
         options = GRPOConfig(
-            str(folder or scratch),
+            str(kept or scratch),
             max_steps=steps,
             num_generations=group_size,
             per_device_train_batch_size=batch_size,
@@ -150,5 +172,18 @@ def reinforce(
             **quiet_options(model) | saved,
         )
         trainer = GRPOTrainer(model, rewards, options, rows, processing_class=tokenizer)
-        last = get_last_checkpoint(folder) if folder and Path(folder).is_dir() else None
-        return watched_run(trainer, listener, last)
+        cached, last = model.config.use_cache, kept and latest_checkpoint(kept)[0]
+        history = watched_run(trainer, listener, last and str(last))
+    model.config.use_cache = cached  # trl switches it off
+    if kept:
+        save_model(model, kept / "model.safetensors")
+        write_json(kept / HISTORY, history)
+    return history
+
+
+def _own_folder(folder, model, problems, reward, settings):
+    """A folder for this run alone, named by all that decides its result."""
+    told = json.dumps([fingerprint(model), [each.text for each in problems], reward.__qualname__, settings])
+    own = folder / f"{reward.__name__.strip('<>')}-{hashlib.sha256(told.encode()).hexdigest()[:10]}"
+    own.mkdir(parents=True, exist_ok=True)
+    return own

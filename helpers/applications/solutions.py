@@ -15,8 +15,8 @@ from helpers.applications.calculator import CalculatorError, calculate
 from helpers.applications.word_problems import Problem, solved_value
 from helpers.models.generation import generate
 
-STEP = re.compile(r"\s*(\d+ [-+*] \d+) = (-?\d+)\s*")  # one step: a program and its value
-LONGEST = 28  # tokens of a solution; the kit's own have 16 at most
+STEP = re.compile(r"\s*(\d{1,12} [-+*] \d{1,12}) = (-?\d{1,12})\s*", re.ASCII)  # one step: a program and its value
+LONGEST = 28  # tokens of a solution; the kit's own have 20 at most, with their end token
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,10 @@ class Checked:
 
 
 def check_solution(completion: str, problem: Problem) -> Checked:
-    """Form, arithmetic and result of what a model wrote for a problem."""
+    """Form, arithmetic and result of what a model wrote for a problem.
+
+    Steps begin with whole numbers of up to twelve digits, written without a sign: "-2 + 4 = 2" has no form.
+    """
     steps = [STEP.fullmatch(part) for part in completion.split(",")]
     form = all(steps)
     calculated = form and all(_value(step[1]) == int(step[2]) for step in steps)
@@ -54,10 +57,12 @@ def pass_at_k(right, k: int) -> np.ndarray:
     Args:
         right: (N, n) whether each of n completions of a problem is right; k: from 1 to n.
     Raises:
-        ValueError: k is not from 1 to n.
+        ValueError: k is not from 1 to n, or `right` is not a matrix.
     Source: Chen et al. 2021, equation 1: 1 − C(n − c, k) / C(n, k) for c right ones.
     """
     right = np.asarray(right, dtype=bool)
+    if right.ndim != 2:
+        raise ValueError(f"right: its shape is {right.shape}; give a row for each problem, a column for each draw")
     count = right.shape[1]
     if not 1 <= k <= count:
         raise ValueError(f"k: {k} is not from 1 to {count}, the completions of each problem")
@@ -82,7 +87,7 @@ class Solutions:
 
     Attributes:
         texts: N lists of n completions; form, calculated, right: (N, n) of booleans, see `Checked`.
-        tokens: (N, n) length of each completion; voted: (N,) whether the majority of all n is right.
+        tokens: (N, n) length of each text, without its end token; voted: (N,) whether the majority of all n is right.
     """
 
     texts: list[list[str]]
@@ -99,11 +104,17 @@ def solve(
     """Samples `draws` solutions of each problem and checks them.
 
     Args:
-        prompts: N texts, as the model reads the problems.
+        prompts: N texts, as the model reads the problems; draws: at least 1.
         seed: of the samples; temperature: divides the logits, above 0.
     Raises:
-        GenerationError: see `helpers.models.generation.generate`.
+        ValueError: no problems, not one prompt for each, or no draws.
+        GenerationError: see `helpers.models.generation.generate`, which leaves special tokens out of the texts.
     """
+    if not problems or isinstance(prompts, str) or len(prompts) != len(problems) or draws < 1:
+        raise ValueError(
+            f"{len(problems)} problems, {len(prompts)} prompts, {draws} draws: give a prompt for each problem, and "
+            "draw at least once"
+        )
     repeated = [prompt for prompt in prompts for _ in range(draws)]
     options = {"do_sample": True, "temperature": temperature, "max_new_tokens": LONGEST, "batch_size": 512}
     written = generate(model, tokenizer, repeated, seed=seed, **options)

@@ -45,6 +45,7 @@ KINDS = ("sum", "change", "sets")
 WAYS = ("answer", "steps", "program")
 ASKS = {"answer": "Answer:", "steps": "Steps:", "program": "Program:"}
 LAST_NUMBER = re.compile(r"-?\d+(?!.*\d)", re.DOTALL)
+LONGEST_NUMBER = 100  # characters; a longer one is no answer, and Python refuses to read very long ones
 
 
 @dataclass(frozen=True)
@@ -151,4 +152,4 @@ def solved_value(completion: str, way: str) -> int | None:
             return None
         return int(value) if value.denominator == 1 else None
     found = LAST_NUMBER.search(completion)
-    return int(found[0]) if found else None
+    return int(found[0]) if found and len(found[0]) <= LONGEST_NUMBER else None

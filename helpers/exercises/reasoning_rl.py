@@ -15,7 +15,7 @@ WORTH = 0.05  # by how much a rule must be better than form alone
 
 def smallest_group(function):
     """The smallest group that is useful often enough."""
-    for p, wanted in ((0.5, 0.4), (0.5, 0.9), (0.1, 0.5), (0.95, 0.5), (0.02, 0.9)):
+    for p, wanted in ((0.5, 0.4), (0.5, 0.5), (0.5, 0.9), (0.1, 0.5), (0.95, 0.5), (0.02, 0.9)):
         size = 2
         while 1 - p**size - (1 - p) ** size < wanted:
             size += 1
@@ -45,7 +45,8 @@ def careful_vote(function):
     for answers, share in (
         ([3, 3, 3, 4], 0.5),
         ([3, 3, 4, 4], 0.5),
-        ([4, 3, 3, 4], 0.4),
+        ([4, 3, 4, 3], 0.4),
+        ([3, 3, None, None, None], 0.3),
         ([3, 3, None, None, None], 0.5),
         ([None, None], 0.1),
         ([0, 0, 0, 1], 0.6),

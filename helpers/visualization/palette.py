@@ -75,6 +75,7 @@ DISTILLATION = {
 MIXTURES = {"dense": ORANGE, "balanced": BLUE, "not balanced": RED}
 REASONING = {
     "more examples": ORANGE,
+    "examples with": GREEN,
     "right results": BLUE,
     "form alone": RED,
     "vote, before": GREY,

@@ -154,24 +154,67 @@ def test_a_step_needs_enough_problems(tokenizer, model):
         reinforce(model, tokenizer, PROBLEMS[:3], lambda *_: 0.0, 1, steps=1, group_size=4, batch_size=16)
 
 
-def test_an_interrupted_reinforcement_goes_on(tokenizer, model, tmp_path):
-    """Stopped after its checkpoint at step 25, the same call makes the steps that are left, and no others."""
+def no_step(text, _):
+    """A reward for tests."""
+    return "=" not in text
 
-    def run(folder, limit=None):
-        calls = []
+
+def test_an_interrupted_reinforcement_goes_on(tokenizer, model, tmp_path):
+    """Stopped after its checkpoint at step 25, the same call makes the steps that are left, then none; other settings
+    begin anew.
+    """
+    calls = []
+
+    def run(folder, limit=None, **others):
+        calls.clear()
 
         def reward(text, problem):
             calls.append(text)
             if limit and len(calls) > limit:
                 raise KeyboardInterrupt
-            return "=" not in text
+            return no_step(text, problem)
 
-        options = {"steps": 30, "group_size": 2, "batch_size": 4, "rate": 1e-3, "folder": folder}
-        return reinforce(copy.deepcopy(model), tokenizer, PROBLEMS, reward, 1, **options), calls
+        learner = copy.deepcopy(model)
+        options = {"steps": 30, "group_size": 2, "batch_size": 4, "rate": 1e-3, "folder": folder} | others
+        return learner, reinforce(learner, tokenizer, PROBLEMS, reward, 1, **options)
 
-    history, calls = run(tmp_path / "whole")
+    _, history = run(tmp_path / "whole")
+    assert len(calls) == 30 * 4
     with pytest.raises(KeyboardInterrupt):
         run(tmp_path / "cut", limit=27 * 4)
-    resumed, left = run(tmp_path / "cut")
-    assert len(calls) == 30 * 4 and len(left) == 5 * 4
-    assert resumed[:25] == history[:25] and len(resumed) == 30
+    half = next((tmp_path / "cut").iterdir()) / "checkpoint-26"
+    half.mkdir()  # what a crash leaves while a checkpoint is written
+    learner, resumed = run(tmp_path / "cut")
+    assert len(calls) == 5 * 4 and resumed[:25] == history[:25] and len(resumed) == 30
+    again, same = run(tmp_path / "cut")
+    assert not calls and same == resumed and again.config.use_cache
+    assert all(torch.equal(one, other) for one, other in zip(learner.parameters(), again.parameters()))
+    run(tmp_path / "cut", steps=2)
+    assert len(calls) == 2 * 4
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_reward_is_a_finite_number(value, tokenizer, model):
+    with pytest.raises(ValueError, match="give a finite number"):
+        reinforce(copy.deepcopy(model), tokenizer, PROBLEMS, lambda *_: value, 1, steps=1, group_size=2, batch_size=4)
+
+
+def test_bad_arguments_are_named(tokenizer, model):
+    with pytest.raises(ValueError, match="steps: 0"):
+        reinforce(model, tokenizer, PROBLEMS, no_step, 1, steps=0)
+    with pytest.raises(ValueError, match="steps: 0"):
+        teach(model, tokenizer, [("a", "b")], 0, 1e-3, seed=1)
+    with pytest.raises(ValueError, match="no completion"):
+        teach(model, tokenizer, [("a", "")], 1, 1e-3, seed=1)
+    with pytest.raises(ValueError, match="tokens, the model's window 128"):
+        teach(model, tokenizer, [("", "1 " * 200)], 1, 1e-3, seed=1)
+    for problems, prompts, draws in ((PROBLEMS[:2], ["a"], 1), ([], [], 1), (PROBLEMS[:1], ["a"], 0)):
+        with pytest.raises(ValueError, match="a prompt for each problem"):
+            solve(model, tokenizer, problems, prompts, draws, seed=1)
+    with pytest.raises(ValueError, match="a row for each problem"):
+        pass_at_k([True, False], 1)
+
+
+@pytest.mark.parametrize("text", ["3 * 4 = \u0661\u0662", "9" * 5000, "3 * 4 = " + "1" * 5000, "-2 + 4 = 2"])
+def test_odd_texts_have_no_form(text):
+    assert not check_solution(text, PROBLEMS[0]).form
