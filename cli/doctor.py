@@ -43,7 +43,7 @@ COSTS = {
     "preference_optimization": 45_000,
     "pruning": 21_000,
     "quantization": 23_000,
-    "reasoning_rl": 45_000,
+    "reasoning_rl": 40_000,
     "scaling": 8_000,
     "your_own_data": 30_000,
 }
