@@ -9,7 +9,7 @@ and completions 40, drawn at random, and so are the rewards: about a dialogue of
 summary. The number format is the one that the settings choose on this processor. Seconds are the median of the repeats,
 after one that does not count; the peak is the process's, with Python, torch and the model in it.
 
-Computed, and printed as such: the hours of a lab, these seconds times how often the lab does each work in full size
+Computed, and printed as such: the minutes of a lab, these seconds times how often the lab does each work in full size
 (`WORK`). That leaves out the data, the classifier's reading, the figures, and what other lengths change.
 """
 
@@ -156,7 +156,7 @@ def main():
         ]
         print_table(rows, width=18)
         if set(arguments.works) == set(WORKS) and name == "small":
-            print("computed from these: " + ", ".join(f"{lab} {hours(lab, found):.1f} hours" for lab in WORK))
+            print("computed from these: " + ", ".join(f"{lab} {60 * hours(lab, found):.0f} minutes" for lab in WORK))
     print(f"\n{machine()}")
 
 
