@@ -14,12 +14,13 @@ from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
 
 from helpers.applications.word_problems import Problem, make_problem
 from helpers.progress import Sparing, progress
+from helpers.transformer.gpt import optimizers
 from helpers.transformer.language_models import rate_at
-from helpers.transformer.muon import Muon
 
 PAD, END, UNKNOWN = "<pad>", "</s>", "<unk>"
 PRICES = range(2, 13)  # of the problems: with them a small model learns its tables in a minute
 WIDTH, LAYERS, HEADS, WINDOW = 128, 3, 4, 128
+DECAY = 0.01  # of the weights; a training of a minute needs little
 IGNORED = -100  # a label that no loss counts
 
 
@@ -125,11 +126,8 @@ def teach(
         raise ValueError(
             f"pairs: one has {longest} tokens, the model's window {model.config.max_position_embeddings}; shorten it"
         )
-    matrices, others = [], []
-    for key, weight in model.named_parameters():
-        (matrices if weight.ndim == 2 and "embed" not in key and "lm_head" not in key else others).append(weight)
-    optimizers = [Muon(matrices, rate, 0.01), torch.optim.AdamW(others, rate, betas=(0.9, 0.95), weight_decay=0.01)]
-    schedules = [torch.optim.lr_scheduler.LambdaLR(each, lambda step: rate_at(step, steps)) for each in optimizers]
+    parts = optimizers(model, rate, DECAY)
+    schedules = [torch.optim.lr_scheduler.LambdaLR(each, lambda step: rate_at(step, steps)) for each in parts]
     losses, told = [], Sparing(listener)
     model.train()
     for step in progress(range(steps), desc=name, unit="step"):
@@ -142,7 +140,7 @@ def teach(
         loss = cross_entropy(model.lm_head(hidden[counted]).float(), labels[counted])  # padding stands behind
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        for part in (*optimizers, *schedules):
+        for part in (*parts, *schedules):
             part.step()
         model.zero_grad()
         losses.append((step + 1, loss.item()))

@@ -26,7 +26,16 @@ from helpers.run_records import fingerprint, latest_checkpoint, seal, write_json
 warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated", category=FutureWarning)
 
 BATCH, GROUP, STEPS, RATE = 128, 8, 50, 3e-4  # of a reinforcement: completions a step, of one problem, steps, rate
-HISTORY = "history.json"  # its presence says that a kept run is finished
+FIXED = {  # of every reinforcement
+    "max_completion_length": LONGEST,
+    "temperature": 1.0,
+    "beta": 0.0,
+    "adam_beta2": 0.95,
+    "lr_scheduler_type": "constant_with_warmup",
+    "warmup_steps": 5,
+}
+SAVED = {"save_strategy": "steps", "save_steps": 25, "save_total_limit": 1}  # of one that is kept
+WEIGHTS, HISTORY = "model.safetensors", "history.json"  # the history is written last: then a kept run is finished
 METRICS = {
     "reward": "mean reward of the completions that were drawn",
     "silent": "share of the groups whose rewards are all the same: they teach nothing",
@@ -127,6 +136,36 @@ def reinforce(
     """
     from trl import GRPOConfig, GRPOTrainer  # here, because it takes seconds and only trainings need it
 
+    settings = {"steps": steps, "group_size": group_size, "batch_size": batch_size, "rate": rate, "seed": seed}
+    _check_sizes(len(problems), steps, group_size, batch_size)
+    kept = folder and _own_folder(Path(folder), model, problems, reward, settings)
+    if kept and (kept / HISTORY).is_file():
+        load_model(model, kept / WEIGHTS)
+        return json.loads((kept / HISTORY).read_text(encoding="utf-8"))
+    rows = Dataset.from_dict({"prompt": [question(each) for each in problems], "number": list(range(len(problems)))})
+    last = kept and latest_checkpoint(kept)[0]
+    cached = model.config.use_cache
+    with tempfile.TemporaryDirectory() as scratch:  # trl wants a folder, whether it writes or not
+        options = GRPOConfig(
+            str(kept or scratch),
+            max_steps=steps,
+            num_generations=group_size,
+            per_device_train_batch_size=batch_size,
+            learning_rate=rate,
+            seed=seed,
+            **FIXED | quiet_options(model) | (SAVED if kept else {}),
+        )
+        trainer = GRPOTrainer(model, _finite(reward, problems), options, rows, processing_class=tokenizer)
+        history = watched_run(trainer, listener, last and str(last))
+    model.config.use_cache = cached  # trl switches it off
+    if kept:
+        save_model(model, kept / WEIGHTS)
+        write_json(kept / HISTORY, history)
+    return history
+
+
+def _check_sizes(problems, steps, group_size, batch_size):
+    """What `reinforce` says of numbers that do not fit together."""
     if steps < 1:
         raise ValueError(f"steps: {steps}; give at least 1")
     if group_size < 2 or batch_size < group_size or batch_size % group_size:
@@ -134,12 +173,15 @@ def reinforce(
             f"group_size: {group_size} with a batch_size of {batch_size}; a group needs two completions at least, and "
             "a batch holds whole groups"
         )
-
-    if len(problems) * group_size < batch_size:
+    if problems * group_size < batch_size:
         raise ValueError(
-            f"problems: {len(problems)} of them; a step of {batch_size} completions in groups of {group_size} needs "
+            f"problems: {problems} of them; a step of {batch_size} completions in groups of {group_size} needs "
             f"{batch_size // group_size} different ones"
         )
+
+
+def _finite(reward, problems):
+    """A reward of a text and its problem as trl calls one, on lists; a number that is not finite is an error."""
 
     def rewards(completions, number, **_):
         found = [float(reward(text, problems[place])) for text, place in zip(completions, number)]
@@ -148,37 +190,7 @@ def reinforce(
                 raise ValueError(f"reward: {value} for {text!r}; give a finite number")
         return found
 
-    settings = {"steps": steps, "group_size": group_size, "batch_size": batch_size, "rate": rate, "seed": seed}
-    kept = folder and _own_folder(Path(folder), model, problems, reward, settings)
-    if kept and (kept / HISTORY).is_file():
-        load_model(model, kept / "model.safetensors")
-        return json.loads((kept / HISTORY).read_text(encoding="utf-8"))
-    rows = Dataset.from_dict({"prompt": [question(each) for each in problems], "number": list(range(len(problems)))})
-    saved = {"save_strategy": "steps", "save_steps": 25, "save_total_limit": 1} if kept else {}
-    with tempfile.TemporaryDirectory() as scratch:  # trl wants a folder, whether it writes or not
-        options = GRPOConfig(
-            str(kept or scratch),
-            max_steps=steps,
-            num_generations=group_size,
-            per_device_train_batch_size=batch_size,
-            max_completion_length=LONGEST,
-            temperature=1.0,
-            beta=0.0,
-            learning_rate=rate,
-            adam_beta2=0.95,
-            lr_scheduler_type="constant_with_warmup",
-            warmup_steps=5,
-            seed=seed,
-            **quiet_options(model) | saved,
-        )
-        trainer = GRPOTrainer(model, rewards, options, rows, processing_class=tokenizer)
-        cached, last = model.config.use_cache, kept and latest_checkpoint(kept)[0]
-        history = watched_run(trainer, listener, last and str(last))
-    model.config.use_cache = cached  # trl switches it off
-    if kept:
-        save_model(model, kept / "model.safetensors")
-        write_json(kept / HISTORY, history)
-    return history
+    return rewards
 
 
 def _own_folder(folder, model, problems, reward, settings):

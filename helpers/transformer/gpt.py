@@ -165,18 +165,20 @@ def as_llama(decoder: nn.Module, shape: Shape) -> LlamaForCausalLM:
     return llama.eval()
 
 
-def optimizers(model: nn.Module, rate: float = RATE) -> list[torch.optim.Optimizer]:
-    """Muon for the matrices of the blocks, AdamW for everything else (embeddings, routers, norms).
+def optimizers(model: nn.Module, rate: float = RATE, decay: float = DECAY) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices of the blocks, AdamW for everything else (embeddings, heads, routers, norms); of this
+    decoder, or of one of transformers.
 
     Source: Jordan et al. 2024; Muon's steps are as large as AdamW's (Liu et al. 2025, section 2.2), so that both share
         the rate.
     """
     matrices, others = [], []
     for name, weight in model.named_parameters():
-        (matrices if weight.ndim == 2 and "embedding" not in name and "router" not in name else others).append(weight)
+        inside = weight.ndim == 2 and not any(part in name for part in ("embed", "lm_head", "router"))
+        (matrices if inside else others).append(weight)
     return [
-        Muon(matrices, rate, DECAY),
-        torch.optim.AdamW(others, rate, betas=(0.9, 0.95), weight_decay=DECAY, fused=True),
+        Muon(matrices, rate, decay),
+        torch.optim.AdamW(others, rate, betas=(0.9, 0.95), weight_decay=decay, fused=True),
     ]
 
 
