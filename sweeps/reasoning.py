@@ -166,7 +166,6 @@ class Bench:
                     name: np.round(getattr(solved, name).mean(1), 4).tolist()
                     for name in ("right", "form", "calculated")
                 },
-                "right_form": int((solved.right & solved.form).sum()),
                 "texts": [texts[0] for texts in solved.texts],
             }
         return found
