@@ -1,8 +1,8 @@
 """The sweeps of distillation: losses, temperatures, mixtures, texts, few references and rates, for a summarizer and for
 a classifier.
 
-python -m sweeps.distillation [--only losses|temperatures|mixtures|texts|few|rates|classifiers] [--part 1/2] [--results
-FOLDER]
+python -m sweeps.distillation [--only losses|temperatures|mixtures|texts|few|long|endless|rates|classifiers]
+[--part 1/2] [--results FOLDER]
 
 Points that have a file are skipped: a stopped sweep goes on where it was.
 """
@@ -13,6 +13,7 @@ import random
 import shutil
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,7 @@ from helpers.compression.classifier import (
 from helpers.compression.distillation import half_of, remembering, student_of
 from helpers.data.loading import load_dialogues
 from helpers.data.pairs import encode_pairs, summary_pairs
+from helpers.data.prompts import build_prompt
 from helpers.evaluation.experiments import by_part, clusters_of, run_condition
 from helpers.evaluation.losses import pair_losses
 from helpers.models.generation import generate
@@ -39,6 +41,7 @@ from helpers.run_records import KEPT, fingerprint
 from helpers.settings import load_settings, seed_everything
 from helpers.training.finetuning_methods import Method, distilled, full
 from helpers.training.trainer import train
+from helpers.transformer.language_models import Dialogues
 from sweeps import RESULTS, SEEDS, command_line, each_once
 
 FOLDER, COMMAND = RESULTS / "distillation", "python -m sweeps.distillation"
@@ -48,6 +51,7 @@ RATES, CLASS_RATES = (1e-3, 2e-3, 4e-3), (2e-3, 4e-3, 8e-3, 1.6e-2)
 ALPHA, TEMPERATURE, RATE = 0.5, 1.0, 2e-3
 MOST, FEW = 2500, 300  # training dialogues
 STEPS, LONG, PAUSE = 200, 600, 100  # of every student, and of those that are trained longer; steps between validations
+ENDLESS = 8 * LONG  # dialogues drawn anew: none is seen twice in so many steps
 CLASS_TEACHER = {"steps": 200, "learning_rate": 2e-3}
 CLASS_STEPS, CLASS_TEMPERATURE, CLASS_RATE = 100, 2.0, 8e-3  # of its students; the rate as above
 
@@ -58,7 +62,8 @@ class Point:
 
     Attributes:
         method: `full` (no soft labels) or `distilled`. rows: training dialogues.
-        texts: what its hard labels are: "references", or the "teacher"'s own summaries (sequence-level).
+        texts: what its hard labels are: "references", the "teacher"'s own summaries (sequence-level), or its summaries
+            of "endless" dialogues, which are drawn anew from the data set's scenarios and have no references.
         steps: of its training.
     """
 
@@ -116,6 +121,10 @@ def sweeps() -> dict[str, list]:
             (student(0), MOST, "references", LONG),
             (student(ALPHA), MOST, "references", LONG),
             (student(0), MOST, "teacher", LONG),
+        ],
+        "endless": [
+            (student(0), ENDLESS, "endless", LONG),
+            (student(1.0), ENDLESS, "endless", LONG),
         ],
     }
     found = {
@@ -189,8 +198,12 @@ class Bench:
 
     def completions(self, point) -> tuple[list[str], list[str]]:
         """(prompts, completions) of a point: its dialogues drawn by the seed, smaller draws within larger ones, with
-        references or the teacher's greedy summaries.
+        references or the teacher's greedy summaries; "endless" ones are drawn from the scenarios.
         """
+        if point.texts == "endless":
+            plays = islice(Dialogues().plays(f"distillation|{point.seed}"), point.rows)
+            prompts = [build_prompt(play.dialogue()) for play in plays]
+            return prompts, self.written(prompts)
         drawn = random.Random(f"amounts|{point.seed}").sample(self.train, len(self.train))[: point.rows]
         prompts, references = summary_pairs(drawn)
         if point.texts == "references":
@@ -201,16 +214,24 @@ class Bench:
     @cached_property
     def teacher_texts(self) -> list[str]:
         """The teacher's greedy summary of each training dialogue."""
+        return self.written(summary_pairs(self.train)[0])
+
+    def written(self, prompts) -> list[str]:
+        """The teacher's greedy completions."""
         return generate(
             self.teacher,
             self.tokenizer,
-            summary_pairs(self.train)[0],
+            prompts,
             max_new_tokens=self.settings.max_new_tokens - 1,
             batch_size=self.settings.generation_batch_size,
         )
 
     def answers(self, texts: str):
-        """The teacher, with what it says about all training dialogues with these texts kept."""
+        """The teacher, with what it says about all training dialogues with these texts kept; about endless ones it is
+        asked when they come, because none comes twice.
+        """
+        if texts == "endless":
+            return self.teacher
         if texts not in self._answers:
             pairs = self.encode(*self.completions(Point(full(), SEEDS[0], len(self.train), texts)))
             self._answers[texts] = remembering(self.teacher, self.tokenizer, pairs)

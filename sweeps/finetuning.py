@@ -28,6 +28,7 @@ from helpers.training.finetuning_methods import (
     full,
     ia3,
     lora,
+    prefix_tuning,
     prompt_tuning,
     selective,
 )
@@ -45,6 +46,7 @@ METHODS = {
     "adapters": bottleneck(),
     **SELECTED,
     "ia3": ia3(),
+    "prefix": prefix_tuning(),
     "prompt": prompt_tuning(),
 }
 GENTLE = {"full": full(1e-4), "lora": lora(learning_rate=1e-3)}  # rates below those that are best for summaries
@@ -56,6 +58,7 @@ RATES = {
     "cross-attention": (1e-3, 2e-3, 5e-3, 1e-2),
     "norms": (3e-3, 1e-2, 3e-2, 1e-1),
     "ia3": (1e-2, 3e-2, 0.1),
+    "prefix": (1e-2, 3e-2, 0.1, 0.3),
     "prompt": (0.1, 0.3, 0.9),
 }
 

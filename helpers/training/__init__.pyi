@@ -18,6 +18,7 @@ from .finetuning_methods import (
     ia3 as ia3,
     lora as lora,
     lora_parameters as lora_parameters,
+    prefix_tuning as prefix_tuning,
     prompt_tuning as prompt_tuning,
     qat as qat,
     sparse as sparse,

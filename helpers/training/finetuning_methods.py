@@ -10,7 +10,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import torch
-from peft import IA3Config, LoraConfig, PromptTuningConfig, PromptTuningInit, TaskType, get_peft_model
+from peft import (
+    IA3Config,
+    LoraConfig,
+    PrefixTuningConfig,
+    PromptTuningConfig,
+    PromptTuningInit,
+    TaskType,
+    get_peft_model,
+)
 
 from helpers.compression.distillation import check_mixture
 from helpers.compression.quantized_models import fake_quantized, linear_layers
@@ -35,6 +43,7 @@ CONFIGS = {
     "bottleneck": None,
     "lora": LoraConfig,
     "ia3": IA3Config,
+    "prefix": PrefixTuningConfig,
     "prompt": PromptTuningConfig,
 }
 WHOLE = tuple(
@@ -172,6 +181,15 @@ def prompt_tuning(virtual_tokens: int = 20, learning_rate: float = 0.9) -> Metho
     )
 
 
+def prefix_tuning(virtual_tokens: int = 20, learning_rate: float = 0.1) -> Method:
+    """Prefix tuning: trained keys and values stand before those of the text in every layer, the model stays as it is.
+
+    Of an encoder-decoder peft gives them to the self-attention of the decoder alone. Source: Li and Liang 2021, section
+    4.2, without the network that computes the prefix there.
+    """
+    return Method("prefix", learning_rate, {"num_virtual_tokens": virtual_tokens})
+
+
 def lora_parameters(rank: int, shapes) -> int:
     """Weights that LoRA trains: r·(d + k) for each matrix of shape (d, k)."""
     return sum(rank * (rows + columns) for rows, columns in shapes)
@@ -202,7 +220,8 @@ def adapt(model, method: Method, seed: int = 0):
     if method.kind == "qat":
         return fake_quantized(adapted.requires_grad_(True), **method.options)
     try:
-        config = CONFIGS[method.kind](task_type=TaskType.SEQ_2_SEQ_LM, **method.options)
+        shape = _heads_of(adapted) if method.kind == "prefix" else {}
+        config = CONFIGS[method.kind](task_type=TaskType.SEQ_2_SEQ_LM, **shape, **method.options)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             return get_peft_model(adapted, config)
@@ -210,6 +229,17 @@ def adapt(model, method: Method, seed: int = 0):
         raise ValueError(
             f"method {method.kind!r} with {dict(method.options)} does not fit {type(model).__name__}: {error}"
         ) from error
+
+
+def _heads_of(model) -> dict:
+    """How wide a prefix is: peft takes the model's width for that of its heads together, which in T5 may differ."""
+    config = model.config
+    width = getattr(config, "d_kv", config.hidden_size // config.num_attention_heads)
+    return {
+        "num_layers": getattr(config, "num_decoder_layers", None) or config.num_hidden_layers,
+        "num_attention_heads": config.num_attention_heads,
+        "token_dim": config.num_attention_heads * width,
+    }
 
 
 def _selected(model, targets):

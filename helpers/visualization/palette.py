@@ -9,7 +9,16 @@ rcParams["text.usetex"] = False  # no figure of the kit needs LaTeX, which a use
 # Okabe and Ito's palette, moved until each colour has a contrast of 3 to white and keeps its distance from all others
 # for the colour-blind as well (tests/visualization/test_palette.py). A model or a way of prompting keeps its colour in
 # every lab.
-BLUE, ORANGE, GREEN, PINK, SKY, RED, GREY = "#0c5187", "#d38100", "#229f61", "#b67b9f", "#858ddc", "#a63700", "#555555"
+BLUE, ORANGE, GREEN, PINK, SKY, RED, GREY, VIOLET = (
+    "#0c5187",
+    "#d38100",
+    "#229f61",
+    "#b67b9f",
+    "#858ddc",
+    "#a63700",
+    "#555555",
+    "#8a2be2",
+)
 PALE = "#8f8f8f"  # bars that stand behind others
 COLOURS = {
     "zero-shot": ORANGE,
@@ -24,6 +33,7 @@ COLOURS = {
 METHODS = {
     "full": RED,
     "lora": BLUE,
+    "prefix": VIOLET,
     "prompt": PINK,
     "ia3": GREEN,
     "cross-attention": SKY,

@@ -57,14 +57,15 @@ def bench(tiny_tokenizer, tmp_path_factory):
 def test_every_point_has_a_name_of_its_own_all_seeds_and_a_control_at_the_same_rate():
     names = [point.name for point in points()]
     tried = sum(map(len, TRIED.values())) - len(RATES)  # with the first seed alone, and not scored
-    assert len(set(names)) == len(names) == 8 * len(SEEDS) + tried
+    trainings = len(RATES) + len(set(RATES.values())) + 2  # with the rounding, without it, LoRA on both bases
+    assert len(set(names)) == len(names) == trainings * len(SEEDS) + tried
     assert sum(not point.forms for point in points()) == tried
     assert {name[-2:] for name in names} == {f"s{seed}" for seed in SEEDS}
     assert Point(qat(2, 1e-3), 1).name == "qat2-lr0.001-s1" and Point(lora(), 2, True).name == "qlora-lr0.004-s2"
     rounding = sweeps()["rounding"]
-    assert {(point.method.kind, point.method.learning_rate, point.forms) for point in rounding} == {
-        (kind, rate, (f"int{bits}",)) for kind in ("qat", "full") for bits, rate in RATES.items()
-    }
+    measured = {(point.method.kind, point.method.learning_rate, form) for point in rounding for form in point.forms}
+    assert measured == {(kind, rate, f"int{bits}") for kind in ("qat", "full") for bits, rate in RATES.items()}
+    assert all(len(point.forms) == 1 for point in rounding if point.method.kind == "qat")
     assert {point.forms for point in sweeps()["qlora"]} == {("float32",), ("nf4",)}
 
 
@@ -153,11 +154,11 @@ def test_kept_points_belong_to_the_shipped_model_and_settings(kept):
         assert record["method"]["options"] == dict(point.method.options), point.name
 
 
-def test_each_rate_has_the_lowest_validation_loss_of_those_tried_or_one_that_differs_by_less_than_matters(kept):
+def test_each_rate_has_the_lowest_validation_loss_of_those_tried(kept):
     for bits, rates in TRIED.items():
         records = {rate: kept[Point(qat(bits, rate), SEEDS[0]).name]["record"] for rate in rates}
         losses = {rate: min(loss for _, loss in record["validation_losses"]) for rate, record in records.items()}
-        assert losses[RATES[bits]] - min(losses.values()) < 0.02, (bits, losses)
+        assert min(losses, key=losses.get) == RATES[bits], (bits, losses)
 
 
 def test_the_loss_of_the_base_in_four_bits_measured_again_is_what_is_kept(kept):

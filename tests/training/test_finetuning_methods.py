@@ -17,6 +17,7 @@ from helpers.training.finetuning_methods import (
     ia3,
     lora,
     lora_parameters,
+    prefix_tuning,
     prompt_tuning,
     selective,
     sparse,
@@ -24,7 +25,7 @@ from helpers.training.finetuning_methods import (
 from helpers.training.trainer import load_run, train
 from tests.training.training_cases import tiny_pairs, tiny_settings
 
-ALL = [full(), lora(4), ia3(), selective(), bottleneck(3), prompt_tuning(5)]
+ALL = [full(), lora(4), ia3(), selective(), bottleneck(3), prefix_tuning(5), prompt_tuning(5)]
 
 
 def logits(model, batch):
@@ -73,7 +74,7 @@ def test_only_what_the_method_names_is_trained(tiny_model):
     behind = {name for name in trained["bottleneck"] if "bottleneck" in name}
     assert trained["bottleneck"] - behind == scales
     assert {name.split(".bottleneck")[0].rsplit(".", 1)[-1] for name in behind} == {"o", "wo"}
-    assert trained["prompt"] == {"prompt_encoder.default.embedding.weight"}
+    assert trained["prompt"] == trained["prefix"] == {"prompt_encoder.default.embedding.weight"}
 
 
 def test_the_low_rank_arithmetic_is_that_of_peft(tiny_model):
@@ -85,6 +86,9 @@ def test_the_low_rank_arithmetic_is_that_of_peft(tiny_model):
     ]
     assert count_parameters(adapt(tiny_model, lora(4, ATTENTION))).trainable == lora_parameters(4, shapes)
     assert count_parameters(adapt(tiny_model, prompt_tuning(5))).trainable == 5 * tiny_model.config.d_model
+    shape = tiny_model.config
+    keys_and_values = 2 * shape.num_decoder_layers * shape.num_heads * shape.d_kv
+    assert count_parameters(adapt(tiny_model, prefix_tuning(5))).trainable == 5 * keys_and_values
 
 
 def test_flan_t5_base_has_the_published_counts():

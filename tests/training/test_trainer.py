@@ -13,7 +13,7 @@ from helpers.data.pairs import Collator
 from helpers.models.generation import generate
 from helpers.models.sizes import count_parameters
 from helpers.run_records import Record, fault, fingerprint, latest_checkpoint
-from helpers.training.finetuning_methods import bottleneck, ia3, prompt_tuning, selective
+from helpers.training.finetuning_methods import bottleneck, ia3, prefix_tuning, prompt_tuning, selective
 from helpers.training.trainer import SteadyTrainer, TrainingError, load_run, train
 from tests.training.training_cases import METHODS, tiny_pairs, tiny_run, tiny_settings, with_dropout
 
@@ -32,6 +32,7 @@ def runs(tiny_model, tiny_tokenizer, tmp_path_factory):
     made = {kind: tiny_run(tiny_model, tiny_tokenizer, folder, kind, steps=40) for kind in METHODS}
     others = {
         "ia3": ia3(5e-2),
+        "prefix": prefix_tuning(4, 1e-2),
         "prompt": prompt_tuning(4),
         "selective": selective(),
         "bottleneck": bottleneck(4, 1e-2),
@@ -90,7 +91,7 @@ def test_the_record_says_what_was_measured(runs, tiny_model):
     assert runs["lora"].record.file_bytes < runs["full"].record.file_bytes / 4
 
 
-@pytest.mark.parametrize("kind", ["full", "lora", "ia3", "selective", "prompt", "bottleneck"])
+@pytest.mark.parametrize("kind", ["full", "lora", "ia3", "selective", "prefix", "prompt", "bottleneck"])
 def test_a_finished_run_is_loaded_and_says_so(runs, tiny_model, tiny_tokenizer, kind):
     again = load_run(runs[kind].folder, tiny_model, tiny_settings())
     assert again.loaded and not runs[kind].loaded and "loaded" in str(again) and "trained now" in str(runs[kind])
