@@ -57,5 +57,5 @@ def _value(node):
 
 def _bounded(number):
     if max(abs(number), number.denominator) > LARGEST:
-        raise CalculatorError(f"a number above {LARGEST:.0e} came up; nothing in a shop is that dear")
+        raise CalculatorError(f"a number above {LARGEST:.0e} came up; nothing in a shop costs that much")
     return number

@@ -1,4 +1,4 @@
-"""Splits: one file's dialogues parted into train, validation and test, so that none of them is in two."""
+"""Splits: one file's dialogues divided into train, validation and test, so that none of them is in two."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def dialogue_key(text: str) -> str:
 
 
 def _group_names(records):
-    """For each record a name that it shares with all records that must not be parted from it."""
+    """For each record a name that it shares with all records that must not be separated from it."""
     leaders = {}
 
     def leader(name):

@@ -29,7 +29,7 @@ def stated_delimiter(text: str) -> tuple[str, str | None]:
 
 
 def likely_delimiter(text: str) -> str:
-    """A comma, or a semicolon, which spreadsheets write in half of Europe: the one that parts the header's names."""
+    """A comma, or a semicolon, which spreadsheets write in half of Europe: it separates the header's names."""
     header = text.lstrip("\r\n").partition("\n")[0]
     for delimiter in ",;":
         names = next(csv.reader([header], delimiter=delimiter), [])

@@ -12,7 +12,7 @@ from helpers.evaluation.calibration import calibration_error
 from helpers.exercises.expectations import NotYet, entry, expect_number, expect_numbers, expect_text, fraction
 
 FEWEST_SHOTS, NEAR = 4, 0.05  # numbers of shots to measure; one answer in twenty
-FEWEST_GROUPS, DEAREST = 3, 0.3  # sizes of groups to measure; nats a token above float32
+FEWEST_GROUPS, MAX_RISE = 3, 0.3  # sizes of groups to measure; nats a token above float32
 
 
 def chat_text(function):
@@ -109,9 +109,9 @@ def coarsest_group(record):
     chosen = entry(record, "chosen", int, "the largest size whose loss you accept")
     if len(rises) < FEWEST_GROUPS:
         raise NotYet(f"rise: {len(rises)} sizes of groups; measure at least {FEWEST_GROUPS}.")
-    allowed = [size for size, rise in rises.items() if rise <= DEAREST]
+    allowed = [size for size, rise in rises.items() if rise <= MAX_RISE]
     if not allowed or chosen != max(allowed):
-        raise NotYet(f"chosen: {chosen} is not the largest size whose loss rises by at most {DEAREST} nats a token.")
+        raise NotYet(f"chosen: {chosen} is not the largest size whose loss rises by at most {MAX_RISE} nats a token.")
 
 
 EXPERIMENTS = (enough_shots, coarsest_group)

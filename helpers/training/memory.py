@@ -8,6 +8,7 @@ import copy
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch.autograd.graph import saved_tensors_hooks
 
@@ -25,6 +26,7 @@ RECIPES = {  # bytes a parameter: of its weight, its gradient, and all that the 
     "bfloat16, Adam throughout": (2, 2, 4),
     "bfloat16, 8-bit Adam, float32 master copy": (2, 2, 6),
 }
+WIDTH_A_LAYER, VOCABULARY = 128, 32_000  # of Llama's decoders: with 7 billion 32 layers of width 4,096
 
 
 class Held(NamedTuple):
@@ -151,6 +153,42 @@ def expected(parameters: int, recipe: str = "float32, Adam", strategy: str = "dd
         round(gradients / (processes if stage > 1 else 1)),
         round(optimizer / (processes if stage > 0 else 1)),
     )
+
+
+class Units(NamedTuple):
+    """Parameters that are gathered together: all that belong to no block, and those of one block."""
+
+    outside: int
+    block: int
+
+
+def decoder_units(parameters: int) -> Units:
+    """The units of a decoder of Llama's shape: embeddings and head, and a block of 12·width² parameters.
+
+    The number of layers, which may be a fraction, is the one that gives this many parameters in all.
+    Source: Touvron et al. 2023 (LLaMA), table 2: the width is about 128 times the number of layers.
+    """
+    outside, block = 2 * VOCABULARY * WIDTH_A_LAYER, 12 * WIDTH_A_LAYER**2  # times layers, times layers²
+    roots = np.roots([block, 0, outside, -parameters])
+    layers = float(roots[abs(roots.imag).argmin()].real)  # the only real one
+    return Units(round(outside * layers), round(block * layers**2))
+
+
+def gathered(parameters: int, recipe: str = "float32, Adam", strategy: str = "ddp", processes: int = 1) -> int:
+    """Bytes that are whole within a step of a decoder, at most, beside the shares that each process keeps.
+
+    With "fsdp": the weights outside of the blocks, of the block that computes, and of the next one, which is gathered
+    meanwhile. With "fsdp" and "zero-2": the gradients outside of the blocks and of that block, before they are divided.
+    0 where nothing is divided. Activations and other buffers of the communication are not counted.
+    """
+    if processes == 1:
+        return 0
+    weight, gradient, _ = RECIPES[recipe]
+    outside, block = decoder_units(parameters)
+    of_others = parameters * (processes - 1) / processes  # this process's share is held already
+    stage = STRATEGIES.index(strategy)
+    gradients = gradient * min(outside + block, of_others) if stage > 1 else 0
+    return round(gradients + (weight * (outside + 2 * block) if stage > 2 else 0))
 
 
 def sent(parameters: int, processes: int, strategy: str = "ddp", size: int = 4) -> int:

@@ -12,14 +12,14 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from helpers.display import table
-from helpers.training.memory import RECIPES, STRATEGIES, expected
+from helpers.training.memory import RECIPES, STRATEGIES, expected, gathered
 from helpers.training.scaling_laws import FLOPS, ScalingLaw, interval_of
 from helpers.visualization.labels import DARK, label_apart, name_curves
-from helpers.visualization.palette import BLUE, GREEN, ORANGE, PINK, SERIES, ink
+from helpers.visualization.palette import BLUE, GREEN, ORANGE, PINK, SERIES, SKY, ink
 from helpers.visualization.plots import finished
 from helpers.visualization.widgets import PICTURE, png, with_field
 
-PARTS = {"weights": BLUE, "gradients": ORANGE, "optimizer": GREEN, "activations": PINK}
+PARTS = {"weights": BLUE, "gradients": ORANGE, "optimizer": GREEN, "activations": PINK, "whole within a step": SKY}
 CARD = 80e9  # bytes of a large GPU, for a line in a figure
 
 
@@ -63,23 +63,27 @@ def plot_bytes(
 
 
 def sharing_figure(billions: float, processes: int, recipe: str) -> Figure:
-    """What each of so many processes holds of a model in training, for each way of sharing; activations come on top."""
+    """What each of so many processes holds at the peak of a step, for each way of sharing; activations come on top."""
+    rows = {}
+    for way in STRATEGIES:
+        rows[way] = expected(round(billions * 1e9), recipe, way, processes)._asdict()
+        if whole := gathered(round(billions * 1e9), recipe, way, processes):
+            rows[way]["whole within a step"] = whole
     return plot_bytes(
-        {way: expected(round(billions * 1e9), recipe, way, processes)._asdict() for way in STRATEGIES},
-        1e9,
-        "GB",
-        CARD,
-        "What each process holds, for each way of sharing: shorter bars need less memory",
+        rows, 1e9, "GB", CARD, "What each process holds, activations aside: shorter bars need less memory"
     )
 
 
 def sharing_text(billions: float, processes: int, recipe: str) -> str:
-    """What the figure shows, as HTML: gigabytes for each way of sharing, and whether one card holds them."""
-    totals = {way: expected(round(billions * 1e9), recipe, way, processes).total for way in STRATEGIES}
-    return table(
-        ("way", "GB a process", f"fits into {CARD / 1e9:.0f} GB"),
-        [(way, f"{total / 1e9:,.1f}", "yes" if total < CARD else "no") for way, total in totals.items()],
-    ).data
+    """What the figure shows, as HTML: gigabytes between steps and within one, and whether one card holds them."""
+    rows = []
+    for way in STRATEGIES:
+        held = expected(round(billions * 1e9), recipe, way, processes).total
+        whole = gathered(round(billions * 1e9), recipe, way, processes)
+        fits = "yes" if held + whole < CARD else "no"
+        rows.append((way, *(f"{size / 1e9:,.1f}" for size in (held, whole, held + whole)), fits))
+    columns = ("way", "GB between steps", "GB whole within a step", "GB at the peak", f"fits into {CARD / 1e9:.0f} GB")
+    return table(columns, rows, "each process; activations are not counted, they come on top").data
 
 
 def plot_runs(runs, law: ScalingLaw, unit: str = "KB", title: str = "") -> Figure:

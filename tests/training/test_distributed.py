@@ -68,7 +68,7 @@ def test_fsdp_gathers_the_root_and_a_block_at_a_time_and_never_everything(found,
     always = sum(weight.nbytes for weight in tiny_model.parameters() if id(weight) in root)
     largest = max(sum(weight.nbytes for weight in weights) for weights in blocks)
     for report in found[Job("fsdp")]:
-        assert always + largest <= report.gathered <= 2 * (always + 2 * largest)
+        assert always + largest <= report.gathered <= 2 * always + 3 * largest  # as `gathered` counts
     assert found[Job("ddp")][0].gathered == found[Job("zero-1")][0].gathered == one.gathered == 0
 
 

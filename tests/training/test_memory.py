@@ -12,7 +12,9 @@ from helpers.training.memory import (
     STRATEGIES,
     Activations,
     activation_bytes,
+    decoder_units,
     expected,
+    gathered,
     held,
     local_bytes,
     sent,
@@ -81,6 +83,29 @@ def test_more_sharing_never_costs_memory_and_one_process_shares_nothing(paramete
         and sent(parameters, processes) <= 8 * parameters
         and sent(parameters, processes, "fsdp") <= 12 * parameters
     )
+
+
+@pytest.mark.parametrize(("billions", "layers", "width"), [(6.7, 32, 4096), (13.0, 40, 5120), (65.2, 80, 8192)])
+def test_units_are_near_those_of_published_decoders(billions, layers, width):
+    """LLaMA's table 2; its widest decoder is deeper than its width says."""
+    outside, block = decoder_units(round(billions * 1e9))
+    assert (billions * 1e9 - outside) / block == pytest.approx(layers, rel=0.15)
+    assert outside == pytest.approx(2 * 32_000 * width, rel=0.15) and block == pytest.approx(12 * width**2, rel=0.3)
+
+
+@given(st.integers(10**8, 10**11), st.integers(2, 512), st.sampled_from(sorted(RECIPES)))
+def test_whole_weights_and_gradients_come_on_top_of_divided_ones_alone(parameters, processes, recipe):
+    whole = {way: gathered(parameters, recipe, way, processes) for way in STRATEGIES}
+    assert whole["ddp"] == whole["zero-1"] == 0 < whole["zero-2"] < whole["fsdp"]
+    assert {gathered(parameters, recipe, way, 1) for way in STRATEGIES} == {0}
+    (outside, block), (weight, gradient, _) = decoder_units(parameters), RECIPES[recipe]
+    assert whole["fsdp"] - whole["zero-2"] == pytest.approx(weight * (outside + 2 * block), abs=1)
+    kept = expected(parameters, recipe, "zero-2", processes).gradients
+    assert whole["zero-2"] + kept <= gradient * parameters + 2
+
+
+def test_what_is_whole_depends_no_more_on_the_number_of_processes():
+    assert gathered(7 * 10**9, strategy="fsdp", processes=8) == gathered(7 * 10**9, strategy="fsdp", processes=64)
 
 
 def test_what_is_unknown_is_named():

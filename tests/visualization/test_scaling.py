@@ -1,10 +1,12 @@
 """Figures of memory and of scaling: drawn at both ends of their sliders, saying what was computed."""
 
+import re
+
 import ipywidgets
 import numpy as np
 import pytest
 
-from helpers.training.memory import RECIPES, STRATEGIES, expected
+from helpers.training.memory import RECIPES, STRATEGIES, expected, gathered
 from helpers.training.scaling_laws import ScalingLaw
 from helpers.visualization.scaling import (
     budget_explorer,
@@ -52,6 +54,19 @@ def test_shared_bytes_are_those_computed():
     recipe = next(iter(RECIPES))
     assert set(STRATEGIES) == {label.get_text() for label in sharing_figure(7.0, 8, recipe).axes[0].get_yticklabels()}
     assert f"{expected(7 * 10**9, recipe, 'fsdp', 8).total / 1e9:,.1f}" in sharing_text(7.0, 8, recipe)
+
+
+def test_a_card_must_hold_what_is_whole_within_a_step_too():
+    recipe, giga = "float32, Adam", 10**9
+    held, whole = expected(75 * giga, recipe, "fsdp", 16).total, gathered(75 * giga, recipe, "fsdp", 16)
+    assert held < 80 * giga < held + whole  # the shares alone would fit
+    said = sharing_text(75.0, 16, recipe)
+    row = re.findall(r"<td[^>]*>([^<]*)</td>", said)[-5:]
+    assert row == ["fsdp", *(f"{size / giga:.1f}" for size in (held, whole, held + whole)), "no"]
+    assert "activations are not counted" in said
+    drawn = sharing_figure(75.0, 16, recipe)
+    assert {"whole within a step", f"{(held + whole) / giga:.3g} GB"} <= set(texts_of(drawn))
+    assert "whole within a step" not in texts_of(sharing_figure(75.0, 1, recipe))
 
 
 @pytest.mark.parametrize(
