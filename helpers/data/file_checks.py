@@ -137,7 +137,7 @@ def _guessed(content):
     if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return content.decode("utf-16", errors="replace"), [(1, "a mark of UTF-16")]
     others = []
-    for number, line in enumerate(content.split(b"\n"), start=1):
+    for number, line in enumerate(content.splitlines(), start=1):
         try:
             line.decode("utf-8")
         except UnicodeDecodeError as error:
@@ -148,7 +148,8 @@ def _guessed(content):
 
 
 def _lines(path):
-    return _guessed(path.read_bytes())[0].split("\n")
+    ends = r"\r\n?|\n" if path.suffix.lower() in TABLES else "\n"
+    return re.split(ends, _guessed(path.read_bytes())[0])
 
 
 def _meant_delimiter(rows, path):

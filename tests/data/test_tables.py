@@ -55,6 +55,8 @@ LAYOUTS = {
         "a.csv",
         table(";").replace("summary", "summary;notes, if any", 1).replace("came.", "came.;none"),
     ),
+    "line ends of old Macs": ("a.csv", table(";").replace("\n", "\r")),
+    "sep line and line ends of old Macs": ("a.csv", "sep=|\r" + table("|").replace("\n", "\r")),
     "two byte order marks": ("a.csv", "\ufeff\ufeff" + table()),
     "two byte order marks before JSON": ("a.jsonl", "\ufeff\ufeff" + "\n".join(json.dumps(row(n)) for n in range(12))),
     "marks in the middle": ("a.jsonl", "\n\ufeff".join(json.dumps(row(n)) for n in range(12))),
@@ -99,6 +101,21 @@ def test_a_field_may_be_longer_than_pythons_limit(tmp_path, length):
     long = row(0, dialogue="#Person1#: " + "a" * length)
     rows, problems = read_rows(write(tmp_path / "a.csv", table(rows=[long, *(row(n) for n in range(1, 12))])))
     assert rows[0].values == long and problems == [] and csv.field_size_limit() == before
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_a_first_line_longer_than_pythons_limit_and_a_row_that_is_none_are_named(tmp_path, end):
+    rows = [f"d{number},A: Is {number} here?,It came." for number in range(12)]
+    path = write(tmp_path / "a.csv", end.join(["d0,#Person1#: " + "a" * 131_073 + ",It came.", *rows]))
+    with pytest.raises(DataError, match="row 1: has texts where the names of the columns should stand"):
+        load(path)
+    assert inspect_dialogues(path, load_settings("pocket"), show_progress=False).errors[0].line == 1
+    path = write(tmp_path / "b.csv", end.join(["id,dialogue,summary", *rows, "d12,A: Hi"]))
+    (error,) = inspect_dialogues(path, load_settings("pocket"), show_progress=False).errors
+    assert (error.line, error.value) == (14, "d12,A: Hi")
+    path.write_bytes(path.read_bytes().replace(b"Hi", b"H\xe9"))
+    with pytest.raises(DataError, match="row 14: byte 0xe9"):
+        load(path)
 
 
 def test_text_that_only_looks_like_a_blank_before_a_quote_stays():
