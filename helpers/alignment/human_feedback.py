@@ -17,6 +17,8 @@ from pathlib import Path
 import krippendorff
 import numpy as np
 
+from helpers.run_records import make_folder
+
 TABLES = """
 CREATE TABLE IF NOT EXISTS items (item TEXT PRIMARY KEY, prompt TEXT NOT NULL, completions TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS rankings (labeler TEXT NOT NULL, item TEXT NOT NULL REFERENCES items (item),
@@ -49,8 +51,8 @@ class Ranking:
 class FeedbackStore:
     """Items and their rankings in an SQLite file.
 
-    Each ranking is on the disk when `add` returns, and several programs may add at the same time. Who ranks an item
-    again replaces the own earlier ranking.
+    Each ranking is on the disk when `add` returns, and several programs may add at the same time. A new
+    ranking of an item takes the place of the same labeler's earlier one.
 
     Args:
         path: made with its folder if it is not there. items: added to the file; those that are there already must be
@@ -61,7 +63,8 @@ class FeedbackStore:
 
     def __init__(self, path: Path | str, items: Sequence[Item] = ()):
         self.path = Path(path)
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        if not self.path.parent.is_dir():  # rankings in a folder that is there can be read, though nothing be added
+            make_folder(self.path.parent)
         with self._open() as database:
             database.executescript(TABLES)
             database.executemany(
