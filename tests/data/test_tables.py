@@ -255,9 +255,9 @@ def test_a_folder_may_mix_endings_and_hold_notes(tmp_path):
 
 
 @pytest.mark.parametrize("count, test", [(10, 2), (12, 2), (30, 3)])
-def test_two_rows_at_least_are_tested_on(tmp_path, count, test):
+def test_two_rows_at_least_are_measured_on(tmp_path, count, test):
     path = write(tmp_path / "a.csv", table(rows=[row(number) for number in range(count)]))
-    assert load(path)["test"].num_rows == test
+    assert load(path)["test"].num_rows == load(path)["validation"].num_rows == test
 
 
 @pytest.mark.parametrize("name, call", [("a.csv", "read_bytes"), ("folder", "iterdir")])
