@@ -94,15 +94,15 @@ def proxy_fault() -> str:
 
 
 def _address_fault(name, address):
-    what = "is no address"
+    kind = ""
     try:
         parts = urlsplit(address if "://" in address else f"http://{address}")
         whole = bool(parts.hostname) and (parts.port is None or parts.port > 0) and address.isprintable()
         if whole and parts.scheme not in ("http", "https"):  # the kit comes without a package for SOCKS
-            what, whole = f"a proxy of kind {parts.scheme!r} is none", False
+            kind, whole = f" (a proxy of kind {parts.scheme!r})", False
     except ValueError:  # a port that is no number
         whole = False
-    return "" if whole else f"{name}: {what} like http://proxy.example.org:8080; correct or unset it"
+    return "" if whole else f"{name}{kind}: is no address like http://proxy.example.org:8080; correct or unset it"
 
 
 def hub_advice() -> str:
