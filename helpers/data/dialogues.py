@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from helpers.data.records import Problem, Row, require_columns
+from helpers.models.characters import half_character
 
 OWN_COLUMNS = ("id", "dialogue", "summary", "topic", "summaries")
 MESSAGES = ("messages", "conversations")  # a chat: a list of objects, as programs around chat models write it
@@ -63,8 +64,7 @@ def text_fault(value) -> str:
         return "is empty"
     if not isinstance(value, str):
         return f"is {str(value)[:40]!r} (type {type(value).__name__}), not a text"
-    broken = any("\ud800" <= character <= "\udfff" for character in value)
-    return "holds half a character (a lone surrogate such as \\ud83d)" if broken else ""
+    return half_character(value)
 
 
 def read_list(text: str) -> list[str] | None:

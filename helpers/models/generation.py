@@ -16,6 +16,7 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import GenerationConfig, StoppingCriteria
 from transformers.modeling_outputs import BaseModelOutput
 
+from helpers.models.characters import half_character
 from helpers.progress import progress
 
 FEWEST = 8  # rows: a smaller batch is decoded to its end, since another round costs more than it saves
@@ -236,11 +237,8 @@ def encode_prompts(tokenizer, prompts: Sequence[str]) -> list[list[int]]:
     for index, prompt in enumerate(prompts):
         if not prompt.strip():
             raise GenerationError(f"prompts[{index}]: {prompt!r} is empty; give the model something to read")
-        if any("\ud800" <= letter <= "\udfff" for letter in prompt):
-            raise GenerationError(
-                f"prompts[{index}]: {prompt[:60]!r} holds half a character (a lone surrogate such as \\ud83d); "
-                "write the character again"
-            )
+        if what := half_character(prompt):
+            raise GenerationError(f"prompts[{index}]: {prompt[:60]!r} {what}; write the character again")
     rows = tokenizer(list(prompts), truncation=False, verbose=False)["input_ids"] if len(prompts) else []
     for index, row in enumerate(rows):
         if len(row) > tokenizer.model_max_length:
