@@ -127,13 +127,21 @@ def positions(config) -> float:
     return next((size for size in found if size), float("inf"))
 
 
+def completion_positions(config) -> float:
+    """The longest completion that an encoder-decoder has positions for, in tokens, the start token included."""
+    return getattr(config, "max_decoder_position_embeddings", None) or positions(config)
+
+
 def is_whole(value, least):
     """Whether a value is a whole number (no bool) of at least `least`."""
     return isinstance(value, Integral) and not isinstance(value, bool) and value >= least
 
 
 def _number(value, test):
-    return isinstance(value, Real) and not isinstance(value, bool) and test(value)
+    try:
+        return isinstance(value, Real) and not isinstance(value, bool) and test(float(value))
+    except OverflowError:  # a whole number beyond the largest float
+        return False
 
 
 RULES = {
@@ -208,7 +216,7 @@ def check_positions(config, rows: Sequence[Sequence[int]], max_new_tokens: int) 
         GenerationError: it has too few; the message says how many there are, and what to ask for.
     """
     if config.is_encoder_decoder:
-        longest = getattr(config, "max_decoder_position_embeddings", None) or positions(config)
+        longest = completion_positions(config)
         if max_new_tokens >= longest:
             raise GenerationError(
                 f"max_new_tokens={max_new_tokens}: this model has {longest} positions, one of them for the "
