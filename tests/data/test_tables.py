@@ -143,7 +143,7 @@ def test_an_ending_that_is_not_read_is_named_with_its_remedy(tmp_path, name, rem
     with pytest.raises(DataError, match=remedy):
         load(tmp_path / name)
     (error,) = inspect_dialogues(tmp_path / name, load_settings("pocket"), show_progress=False).errors
-    assert "ends in" in error.what and remedy in error.remedy
+    assert "ends in" in error.what and str(error).count(remedy) == error.remedy.count(remedy) == 1
 
 
 def test_an_object_of_splits_and_a_broken_array_are_named(tmp_path):
@@ -188,6 +188,7 @@ def test_other_texts_in_brackets_are_no_lists(text):
     [
         ({"summary": "['a', 'b']"}, "summary", "holds a list of 2 texts; call the column summaries"),
         ({"dialogue": "['A: Hi.', 'B: Ho.']"}, "dialogue", "holds a list of 2 texts; write one text, with each turn"),
+        ({"dialogue": "[{'role': 'user', 'content"}, "dialogue", "begins like a list of messages, and is none that"),
         ({"summaries": "['a', 'b"}, "summaries", "begins like a list of texts, and is none that can be read"),
         ({"summaries": "[]"}, "summaries", "is empty"),
     ],
@@ -223,11 +224,52 @@ def test_a_chat_is_a_dialogue(tmp_path):
     assert len(rows_of(path)) == 12, "also where the column has its right name"
 
 
+CHATS = {
+    "of Python": str,
+    "of JSON": json.dumps,
+    "of numpy, without commas": lambda chat: "[" + "\n ".join(map(str, chat)) + "]",
+}
+
+
+@pytest.mark.parametrize("column", ["dialogue", "messages"])
+@pytest.mark.parametrize("form", CHATS.values(), ids=CHATS)
+def test_a_chat_in_one_cell_is_a_dialogue(tmp_path, form, column):
+    chats = [
+        [{"role": "user", "content": f"Is {n} 'here'? [{{}}"}, {"role": "assistant", "content": "Yes."}]
+        for n in range(12)
+    ]
+    frame = pd.DataFrame([{"id": f"d{n}", column: form(chat), "summary": f"{n}."} for n, chat in enumerate(chats)])
+    frame.to_csv(tmp_path / "a.csv", index=False)
+    assert rows_of(tmp_path / "a.csv")["d3"]["dialogue"] == "user: Is 3 'here'? [{}\nassistant: Yes."
+    assert not inspect_dialogues(tmp_path / "a.csv", load_settings("pocket"), show_progress=False).errors
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[{'role': 'user', 'content': open('x')}]",
+        "[{'role': f'{1}', 'content': 'a'}]",
+        "[{'role': 'user'}]",
+        "[{'a'",
+        "[{'a': " * 300,
+        "[{[]: 1}]",
+        "[1]",
+        "[{'role': 'user', 'content': 'Hi.'}] and so on",
+    ],
+)
+def test_other_texts_in_brackets_are_no_chats(text):
+    assert read_turns(text) is None
+
+
 def test_one_row_a_turn_is_told(tmp_path):
     rows = [{"dialogue_id": "d", "speaker": "A", "text": f"Hi {n}", "summary": "They talk."} for n in range(12)]
     pd.DataFrame(rows).to_csv(tmp_path / "a.csv", index=False)
     (error,) = inspect_dialogues(tmp_path / "a.csv", load_settings("pocket"), show_progress=False).errors
     assert error.remedy.startswith("join the turns of each dialogue into one text")
+    rows = [{"id": n // 3, "turn": n % 3, "dialogue": f"Hi {n}", "summary": "They talk."} for n in range(30)]
+    pd.DataFrame(rows).to_csv(tmp_path / "b.csv", index=False)
+    errors = inspect_dialogues(tmp_path / "b.csv", load_settings("pocket"), show_progress=False).errors
+    assert len(errors) == 20 and all(error.remedy.startswith("join the turns of each dialogue") for error in errors)
 
 
 @pytest.mark.parametrize("other", ["train.json.gz", "train.xlsx", "train.arrow", "data-train.txt"])
