@@ -62,9 +62,9 @@ def hub_is_reachable(timeout: float = 3.0) -> bool:
 def _answers(timeout):
     proxies = urllib.request.getproxies()  # urllib itself does not know "all"
     everywhere = {scheme: proxies["all"] for scheme in ("http", "https") if "all" in proxies}
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler(everywhere | proxies))
+    ask = urllib.request.build_opener(urllib.request.ProxyHandler(everywhere | proxies)).open
     try:
-        opener.open(urllib.request.Request(hub.ENDPOINT, method="HEAD"), timeout=timeout).close()
+        ask(urllib.request.Request(hub.ENDPOINT, method="HEAD"), timeout=timeout).close()
     except urllib.error.HTTPError as answer:
         return answer.code != 407  # an answer, even if an unfriendly one; but for a proxy that wants a password
     except (OSError, ValueError, http.client.HTTPException):  # the last: a proxy whose address or answer is none

@@ -205,7 +205,7 @@ def test_a_single_json_file_in_a_folder_is_split_whatever_its_name(tmp_path):
     (tmp_path / "more.json").write_text(text, encoding="utf-8")
     with pytest.raises(DataError, match="no file for train, .*files found: none; not read: corpus.json, more.json"):
         load(tmp_path)
-    (tmp_path / "more.json").rename(tmp_path / "train.json.gz")
+    (tmp_path / "more.json").replace(tmp_path / "train.json.gz")
     with pytest.raises(DataError, match="no file for train, .*files found: corpus.json; not read: train.json.gz"):
         load(tmp_path)
 
