@@ -148,7 +148,8 @@ class Environment:
         command = [str(self.python), "-m", "pip", "install", "--disable-pip-version-check", *arguments]
         # A place that the user has set for other installations is none for this one.
         elsewhere = {name for name in os.environ if name.upper() in ("PIP_TARGET", "PIP_PREFIX", "PIP_ROOT")}
-        given = {name: value for name, value in os.environ.items() if name not in elsewhere} | {"PIP_USER": "0"}
+        given = {name: value for name, value in os.environ.items() if name not in elsewhere}
+        given["PIP_USER"] = "0"
         return subprocess.run(command, cwd=self.root, env=given, check=False).returncode
 
     def _pip(self, *arguments):

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import sys
+import tempfile
 import time
 from importlib.metadata import version
 from pathlib import Path
@@ -181,9 +182,15 @@ def run_labs(paths: list[Path], out: Path, profile: str | None = None) -> int:
     """Executes notebooks in order into the folder `out`; stops at the first that fails. Returns the exit status."""
     try:
         settings = load_settings(profile)
-        out.mkdir(parents=True, exist_ok=True)
-    except (SettingsError, OSError) as error:
+    except SettingsError as error:
         print(f"kit.py run: {error}", file=sys.stderr)
+        return 2
+    try:
+        for folder in (out, out / "figures"):
+            folder.mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=folder).close()  # said now, and not after the lab has run
+    except OSError as error:
+        print(f"kit.py run: {out}: cannot be written ({error.strerror}); choose a folder with --out", file=sys.stderr)
         return 2
     status = 0
     for path in paths:

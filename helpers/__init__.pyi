@@ -3,7 +3,7 @@
 from .display import notice as notice, table as table, texts as texts, tokens as tokens
 from .hardware import resident_bytes as resident_bytes
 from .lab import start as start
-from .run_records import RUNS as RUNS, fingerprint as fingerprint
+from .run_records import RUNS as RUNS, fingerprint as fingerprint, make_folder as make_folder
 from .settings import (
     PROFILES as PROFILES,
     SettingsError as SettingsError,

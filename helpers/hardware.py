@@ -23,7 +23,7 @@ import torch
 from huggingface_hub import constants as hub
 
 hub.HF_HUB_DISABLE_TELEMETRY = True  # else trl reports to the hub which trainer a learner starts
-PROXIES = ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY")  # in the order in which they count
+PROXIES = ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY", "http_proxy", "HTTP_PROXY")
 REMEMBERED = 60.0  # seconds: as long a hub that did not answer is not asked again, since each question is a wait
 _silent_since: dict[str, float] = {}
 
@@ -42,8 +42,12 @@ def machine(device: str) -> str:
 
 
 def hub_is_reachable(timeout: float = 3.0) -> bool:
-    """Whether the model hub answers within `timeout` seconds; never asks if HF_HUB_OFFLINE is set."""
-    if hub.HF_HUB_OFFLINE or time.monotonic() - _silent_since.get(hub.ENDPOINT, -REMEMBERED) < REMEMBERED:
+    """Whether the model hub answers within `timeout` seconds; never asks if HF_HUB_OFFLINE is set, nor if the address
+    of a proxy is none: libraries stop at that.
+    """
+    if hub.HF_HUB_OFFLINE or proxy_fault():
+        return False
+    if time.monotonic() - _silent_since.get(hub.ENDPOINT, -REMEMBERED) < REMEMBERED:
         return False
     answers: list[bool] = []
     # A name that nobody resolves, or several addresses, take longer than the timeout of a connection.
@@ -56,8 +60,11 @@ def hub_is_reachable(timeout: float = 3.0) -> bool:
 
 
 def _answers(timeout):
+    proxies = urllib.request.getproxies()  # urllib itself does not know "all"
+    everywhere = {scheme: proxies["all"] for scheme in ("http", "https") if "all" in proxies}
+    ask = urllib.request.build_opener(urllib.request.ProxyHandler(everywhere | proxies)).open
     try:
-        urllib.request.urlopen(urllib.request.Request(hub.ENDPOINT, method="HEAD"), timeout=timeout).close()
+        ask(urllib.request.Request(hub.ENDPOINT, method="HEAD"), timeout=timeout).close()
     except urllib.error.HTTPError as answer:
         return answer.code != 407  # an answer, even if an unfriendly one; but for a proxy that wants a password
     except (OSError, ValueError, http.client.HTTPException):  # the last: a proxy whose address or answer is none
@@ -65,21 +72,37 @@ def _answers(timeout):
     return True
 
 
+def _proxies():
+    """{variable: address} of the proxies that libraries take from the environment, in the order in which they count."""
+    found = {}
+    for lower, upper in zip(PROXIES[::2], PROXIES[1::2]):
+        name = lower if lower in os.environ else upper
+        found |= {name: os.environ[name]} if os.environ.get(name) else {}
+    excepted = os.environ.get("no_proxy", os.environ.get("NO_PROXY", "")).split(",")
+    return {} if "*" in [host.strip() for host in excepted] else found
+
+
 def proxy_variable() -> str:
     """The environment variable that names the proxy on the way to the hub; "" if there is none."""
-    return next((name for name in PROXIES if os.environ.get(name)), "")
+    suited = (f"{urlsplit(hub.ENDPOINT).scheme}_proxy", "all_proxy")
+    return next((name for name in _proxies() if name.lower() in suited), "")
 
 
 def proxy_fault() -> str:
-    """What is wrong with the address of the proxy; "" if nothing is."""
-    name = proxy_variable()
-    address = os.environ.get(name, "")
+    """What is wrong with the address of a proxy, on the way to the hub or not; "" if nothing is."""
+    return next(filter(None, (_address_fault(name, address) for name, address in _proxies().items())), "")
+
+
+def _address_fault(name, address):
+    kind = ""
     try:
         parts = urlsplit(address if "://" in address else f"http://{address}")
-        whole = not name or (bool(parts.hostname) and (parts.port is None or parts.port > 0))
+        whole = bool(parts.hostname) and (parts.port is None or parts.port > 0) and address.isprintable()
+        if whole and parts.scheme not in ("http", "https"):  # the kit comes without a package for SOCKS
+            kind, whole = f" (a proxy of kind {parts.scheme!r})", False
     except ValueError:  # a port that is no number
         whole = False
-    return "" if whole else f"{name}: is no address like http://proxy.example.org:8080; correct or unset it"
+    return "" if whole else f"{name}{kind}: is no address like http://proxy.example.org:8080; correct or unset it"
 
 
 def hub_advice() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -94,6 +95,28 @@ def write_json(path: Path, value):
     partial.replace(path)
 
 
+def make_folder(folder: Path) -> Path:
+    """The folder, made with those above it where it is not there yet, and found to be writable.
+
+    Raises:
+        PermissionError: it cannot be made or written; the message says how to choose another one.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if not os.access(folder, os.W_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    except OSError as error:  # a disk that is mounted to be read only has an error of its own
+        raise _unwritable(folder, error) from error
+    return folder
+
+
+def _unwritable(folder, error):
+    return PermissionError(
+        f"{folder}: cannot be written ({error.strerror or error}); "
+        "set LAB_RUNS to a folder in which trainings can be kept"
+    )
+
+
 @contextmanager
 def claimed(folder: Path) -> Iterator[None]:
     """Inside, no other process works on the run in this folder: it waits until this one has ended, or has died.
@@ -103,17 +126,14 @@ def claimed(folder: Path) -> Iterator[None]:
     Raises:
         PermissionError: the folder cannot be written; the message says how to choose another one.
     """
-    lock = FileLock(folder / CLAIM)
+    lock = FileLock(make_folder(folder) / CLAIM)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
         held = lock.acquire(timeout=0)
-    except PermissionError as error:
-        raise PermissionError(
-            f"{folder}: cannot be written ({error.strerror}); set LAB_RUNS to a folder in which trainings can be kept"
-        ) from error
     except Timeout:
         print(f"{folder.name}: another process is at this run; waiting until it has ended", file=sys.stderr)
         held = lock.acquire(poll_interval=0.5)
+    except OSError as error:
+        raise _unwritable(folder, error) from error
     with held:
         yield
 

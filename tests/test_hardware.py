@@ -22,7 +22,7 @@ needs_glibc = pytest.mark.skipif(
 def asked(monkeypatch):
     """Opens a port that answers as it is told, as the hub's proxy; gives how to start it, and the connections made."""
     made, opened = [], []
-    for name in hardware.PROXIES:
+    for name in (*hardware.PROXIES, "no_proxy", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(hardware.hub, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(hardware, "_silent_since", {})
@@ -77,6 +77,38 @@ def test_a_proxy_with_a_wrong_port_is_no_traceback(asked, monkeypatch):
     assert not hardware.hub_is_reachable() and hardware.hub_advice().startswith("https_proxy: is no address like")
     monkeypatch.setenv("https_proxy", "http://proxy.corp:8080")
     assert hardware.hub_advice() == "is the proxy in https_proxy right?"
+
+
+@pytest.mark.parametrize("name", hardware.PROXIES)
+@pytest.mark.parametrize(
+    "address, fault",
+    [
+        (
+            "socks5://127.0.0.1:1080",
+            " (a proxy of kind 'socks5'): is no address like http://proxy",
+        ),
+        ("http://proxy.corp:port", ": is no address like http://proxy"),
+        ("proxy.corp:8080\n", ": is no address like http://proxy"),
+        ("http://[::1", ": is no address like http://proxy"),
+        ("proxy.corp:8080", ""),
+    ],
+)
+def test_no_library_meets_a_proxy_of_which_it_would_stop(asked, monkeypatch, name, address, fault):
+    """httpx reads every one of these variables before its first request, and raises errors of its own."""
+    made = asked(b"HTTP/1.1 200 OK\r\n\r\n")
+    monkeypatch.setenv(name, address)
+    assert hardware.proxy_fault().startswith(f"{name}{fault}" if fault else "")
+    if fault:
+        assert not hardware.hub_is_reachable() and not made and hardware.hub_advice() == hardware.proxy_fault()
+    monkeypatch.setenv("NO_PROXY", "*")
+    assert hardware.proxy_fault() == "" == hardware.proxy_variable() and hardware.hub_is_reachable()
+
+
+def test_the_hub_is_asked_through_a_proxy_for_everything(asked, monkeypatch):
+    made = asked(b"HTTP/1.1 200 OK\r\n\r\n")
+    monkeypatch.setenv("ALL_PROXY", hardware.hub.ENDPOINT)
+    monkeypatch.setattr(hardware.hub, "ENDPOINT", "http://hub.invalid")
+    assert hardware.proxy_variable() == "ALL_PROXY" and hardware.hub_is_reachable() and made
 
 
 def test_no_library_reports_to_the_hub_what_a_learner_does(monkeypatch):

@@ -6,7 +6,7 @@ import subprocess
 import pytest
 from huggingface_hub.errors import HTTPError
 
-from helpers import hub
+from helpers import hardware, hub
 from helpers.hub import DamagedFile, HubError, content_hash, fetch
 
 CONTENT = b"Summarize the following conversation.\n" * 100
@@ -53,6 +53,22 @@ def test_a_request_that_the_library_has_repeated_is_not_repeated_again(monkeypat
     with pytest.raises(type(error)):
         hub._tried(slow)
     assert len(calls) == tries
+
+
+@pytest.mark.parametrize(
+    "name, address", [("ALL_PROXY", "socks5://127.0.0.1:1080"), ("HTTP_PROXY", "http://proxy:port")]
+)
+def test_a_proxy_that_libraries_cannot_use_is_named(monkeypatch, tmp_path, name, address):
+    for other in (*hardware.PROXIES, "no_proxy", "NO_PROXY"):
+        monkeypatch.delenv(other, raising=False)
+    monkeypatch.setenv(name, address)
+    monkeypatch.setattr(hardware.hub, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(hardware, "_answers", lambda timeout: True)
+    monkeypatch.setattr(hardware.hub, "HF_HUB_CACHE", str(tmp_path))
+    with pytest.raises(
+        HubError, match=f"some/model: it cannot be fetched .*{name}.*: is no address like http://proxy.example"
+    ):
+        fetch("some/model", None, ["*.json"], "model_revision")
 
 
 def test_the_full_disk_is_named(monkeypatch):

@@ -252,11 +252,30 @@ def test_a_read_only_folder_is_named(kit, environment, monkeypatch):
         environment.prepare()
 
 
+def joins_dicts(node):
+    """Whether `a | b` or `a |= b` has a dictionary on one of its sides, as far as its text shows."""
+    sides = [getattr(node, name) for name in ("left", "right", "target", "value") if hasattr(node, name)]
+    texts = map(ast.unparse, sides)
+    return any(isinstance(side, ast.Dict | ast.DictComp) for side in sides) or any(
+        text.startswith("dict(") or text.endswith("environ") for text in texts
+    )
+
+
+@pytest.mark.parametrize(
+    "text", ["x | {'a': 1}", "{k: v for k, v in x} | y", "x |= {**y}", "os.environ | x", "dict() | x"]
+)
+def test_merged_dictionaries_are_seen(text):
+    assert joins_dicts(next(node for node in ast.walk(ast.parse(text)) if hasattr(node, "op")))
+    assert not joins_dicts(ast.parse("fcntl.LOCK_EX | fcntl.LOCK_NB").body[0].value)
+
+
 def test_an_old_python_can_read_kit_py_and_is_told_what_to_take():
     source = (ROOT / "kit.py").read_text(encoding="utf-8")
     tree = ast.parse(source, feature_version=(3, 6))
     assert not [node for node in tree.body if isinstance(node, ast.ImportFrom) and node.module == "__future__"]
     assert "removesuffix" not in source and "removeprefix" not in source, "Python 3.8 has neither"
+    merged = [node for node in ast.walk(tree) if isinstance(getattr(node, "op", None), ast.BitOr) and joins_dicts(node)]
+    assert not [node.lineno for node in merged], "Python 3.8 cannot merge dictionaries by |"
     assert "if sys.version_info < ABLE" in source.partition('if __name__ == "__main__":')[2]
 
 

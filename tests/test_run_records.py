@@ -1,5 +1,6 @@
 """Runs: one process at a time is at a run, and a process that has died keeps nobody out."""
 
+import errno
 import os
 import subprocess
 import sys
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from helpers.run_records import claimed
+from helpers.run_records import claimed, make_folder
 
 ROOT = Path(__file__).resolve().parent.parent
 CLAIM_AND_DIE = """
@@ -51,16 +52,34 @@ def test_a_dead_process_keeps_nobody_out(tmp_path):
         pass
 
 
-def test_a_folder_that_cannot_be_written_is_named_with_the_remedy(tmp_path, monkeypatch):
+@pytest.mark.parametrize("number, what", [(errno.EACCES, "Permission denied"), (errno.EROFS, "Read-only file system")])
+@pytest.mark.parametrize("where", ["pathlib.Path.mkdir", "filelock.FileLock.acquire"])
+def test_a_folder_that_cannot_be_written_is_named_with_the_remedy(tmp_path, monkeypatch, where, number, what):
     def refuse(*arguments, **options):
-        raise PermissionError(13, "Permission denied")
+        raise OSError(number, what)
 
-    monkeypatch.setattr(Path, "mkdir", refuse)
+    monkeypatch.setattr(where, refuse)
     with (
-        pytest.raises(PermissionError, match="run: cannot be written .Permission denied.; set LAB_RUNS"),
+        pytest.raises(PermissionError, match=f"run: cannot be written .{what}.; set LAB_RUNS"),
         claimed(tmp_path / "run"),
     ):
         pass
+
+
+def test_a_folder_is_made_or_named(tmp_path, monkeypatch):
+    assert make_folder(tmp_path / "a" / "b") == tmp_path / "a" / "b" and (tmp_path / "a" / "b").is_dir()
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(PermissionError, match="b: cannot be written .Permission denied.; set LAB_RUNS"):
+        make_folder(tmp_path / "a" / "b")
+    (tmp_path / "file").touch()
+    with pytest.raises(PermissionError, match="file: cannot be written .*; set LAB_RUNS"):
+        make_folder(tmp_path / "file")
+
+
+def test_labs_make_their_folders_by_the_kit():
+    """A folder that a notebook made itself would end in an error without a remedy."""
+    for path in (ROOT / "labs").rglob("*.ipynb"):
+        assert "mkdir(" not in path.read_text(encoding="utf-8"), path
 
 
 def test_kept_trainings_can_be_moved(tmp_path):

@@ -4,7 +4,15 @@ import json
 
 import torch
 from tokenizers import Tokenizer, decoders, models as token_models, pre_tokenizers, trainers
-from transformers import LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast, T5Config, T5ForConditionalGeneration
+from transformers import (
+    BartConfig,
+    BartForConditionalGeneration,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedTokenizerFast,
+    T5Config,
+    T5ForConditionalGeneration,
+)
 
 from helpers.settings import load_settings
 
@@ -52,6 +60,16 @@ def tiny_t5(tokenizer, d_kv, blocks):
             eos_token_id=tokenizer.eos_token_id,
         )
     )
+
+
+def tiny_bart(positions):
+    """An untrained BART with so many positions, for prompts and for completions."""
+    torch.manual_seed(0)
+    sizes = {"d_model": 16, "encoder_layers": 1, "decoder_layers": 1, "encoder_ffn_dim": 16, "decoder_ffn_dim": 16}
+    heads = {"encoder_attention_heads": 1, "decoder_attention_heads": 1}
+    ends = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 1, "decoder_start_token_id": 1}
+    config = BartConfig(vocab_size=512, max_position_embeddings=positions, **sizes, **heads, **ends)
+    return BartForConditionalGeneration(config).eval()
 
 
 def tiny_chat_tokenizer(texts, **options):

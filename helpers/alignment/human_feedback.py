@@ -17,6 +17,8 @@ from pathlib import Path
 import krippendorff
 import numpy as np
 
+from helpers.run_records import make_folder
+
 TABLES = """
 CREATE TABLE IF NOT EXISTS items (item TEXT PRIMARY KEY, prompt TEXT NOT NULL, completions TEXT NOT NULL);
 CREATE TABLE IF NOT EXISTS rankings (labeler TEXT NOT NULL, item TEXT NOT NULL REFERENCES items (item),
@@ -61,7 +63,8 @@ class FeedbackStore:
 
     def __init__(self, path: Path | str, items: Sequence[Item] = ()):
         self.path = Path(path)
-        self.path.parent.mkdir(parents=True, exist_ok=True)
+        if not self.path.parent.is_dir():  # rankings in a folder that is there can be read, though nothing be added
+            make_folder(self.path.parent)
         with self._open() as database:
             database.executescript(TABLES)
             database.executemany(

@@ -20,7 +20,7 @@ from helpers.applications.reasoner import question
 from helpers.applications.solutions import LONGEST
 from helpers.applications.word_problems import Problem
 from helpers.progress import Sparing, progress
-from helpers.run_records import fingerprint, latest_checkpoint, seal, write_json
+from helpers.run_records import fingerprint, latest_checkpoint, make_folder, seal, write_json
 
 # trl asks a model by an old name whether it recomputes activations.
 warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated", category=FutureWarning)
@@ -197,5 +197,4 @@ def _own_folder(folder, model, problems, reward, settings):
     """A folder for this run alone, named by all that decides its result."""
     told = json.dumps([fingerprint(model), [each.text for each in problems], reward.__qualname__, settings])
     own = folder / f"{reward.__name__.strip('<>')}-{hashlib.sha256(told.encode()).hexdigest()[:10]}"
-    own.mkdir(parents=True, exist_ok=True)
-    return own
+    return make_folder(own)

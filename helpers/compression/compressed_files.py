@@ -26,6 +26,7 @@ from helpers.compression.quantization import pack, unpack
 from helpers.compression.quantized_models import restore_nf4
 from helpers.models.cpu import prepare_for_cpu
 from helpers.models.loading import head_is_tied
+from helpers.run_records import make_folder
 
 WEIGHTS, NOTES = "model.safetensors", "compressed"
 ANYWHERE = ("cpu", "cuda", "mps")
@@ -56,8 +57,7 @@ def save_compressed(model, tokenizer, folder) -> Path:
     Returns:
         the folder, as a path.
     """
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = make_folder(Path(folder))
     (folder / SAFETENSORS_WEIGHTS_NAME).unlink(missing_ok=True)  # of a model that was saved here before
     if isinstance(model, PeftModel):
         model.save_pretrained(folder)

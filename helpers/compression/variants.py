@@ -20,7 +20,7 @@ from helpers.evaluation.experiments import run_condition
 from helpers.evaluation.statistics import Interval, mean_interval, paired_difference
 from helpers.hardware import PeakMemory, machine, release_freed_memory
 from helpers.models.generation import generate_ids
-from helpers.run_records import write_json
+from helpers.run_records import make_folder, write_json
 from helpers.settings import QUICK
 
 PROMPTS, TOKENS = 8, 24  # of the measurement of time: so many prompts alone, so many tokens at most
@@ -126,6 +126,7 @@ def measure_variant(
     known = read_variants(records, start).get(name)
     if known and known.identity == identity and not again:
         return known
+    make_folder(path.parent)
     tokens = settings.scaled(TOKENS)
     limits = replace(settings, max_new_tokens=settings.scaled(settings.max_new_tokens, 8))
     prompts = [build_prompt(row["dialogue"]) for row in rows[: settings.scaled(PROMPTS)]]
@@ -148,7 +149,6 @@ def measure_variant(
         milliseconds,
         machine(settings.device),
     )
-    path.parent.mkdir(parents=True, exist_ok=True)
     write_json(path, asdict(variant))
     return variant
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from helpers.data.records import Problem, Row, require_columns
+from helpers.models.characters import half_character
 
 OWN_COLUMNS = ("id", "dialogue", "summary", "topic", "summaries")
 MESSAGES = ("messages", "conversations")  # a chat: a list of objects, as programs around chat models write it
@@ -21,6 +22,7 @@ LISTS = {  # whether it is the dialogue -> what to do with a list in one cell
     True: "write one text, with each turn on a line",
     False: "call the column summaries, or write one text",
 }
+CHAT = re.compile(r"""\s*\[\s*\{\s*['"]""")  # how a chat begins that was written into one cell
 UNSPOKEN = ("system", "developer")  # roles whose text is an order to a model, and no turn
 
 
@@ -63,8 +65,7 @@ def text_fault(value) -> str:
         return "is empty"
     if not isinstance(value, str):
         return f"is {str(value)[:40]!r} (type {type(value).__name__}), not a text"
-    broken = any("\ud800" <= character <= "\udfff" for character in value)
-    return "holds half a character (a lone surrogate such as \\ud83d)" if broken else ""
+    return half_character(value)
 
 
 def read_list(text: str) -> list[str] | None:
@@ -90,9 +91,31 @@ def read_list(text: str) -> list[str] | None:
     return texts if whole and texts and all(isinstance(each, str) for each in texts) else None
 
 
+def read_messages(text: str) -> list | None:
+    """The messages of a chat that a program wrote into one cell; None if the text is no such list.
+
+    The forms are those of `read_list`. Nothing is evaluated but texts, numbers, lists and dictionaries of them.
+    """
+    if not CHAT.match(text):
+        return None
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        pass
+    try:
+        signs = [sign.string for sign in tokenize.generate_tokens(io.StringIO(text.strip()).readline)]
+        signs = [sign for sign in signs if sign.strip()]
+        pairs = zip(signs, [*signs[1:], ""])
+        return ast.literal_eval(" ".join(f"{sign}," if (sign, after) == ("}", "{") else sign for sign, after in pairs))
+    except (tokenize.TokenError, SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
+        return None
+
+
 def read_turns(messages) -> str | None:
-    """A chat as a dialogue, "role: what is said" on a line each; None if the value is no list of such messages."""
-    turns = []
+    """A chat as a dialogue, "role: what is said" on a line each; None if the value is no list of such messages, also
+    none in one cell.
+    """
+    turns, messages = [], read_messages(messages) if isinstance(messages, str) else messages
     for message in messages if isinstance(messages, list) else [None]:
         if not isinstance(message, dict):
             return None
@@ -200,6 +223,8 @@ def _list_fault(column, text):
         return ""
     if (found := read_list(text)) is not None:
         return f"holds a list of {len(found)} texts; {LISTS[column == 'dialogue']}"
+    if column == "dialogue" and CHAT.match(text):
+        return "begins like a list of messages, and is none that can be read"
     cut = column == "summaries" and re.match(r"""\[\s*['"]""", text.lstrip())
     return "begins like a list of texts, and is none that can be read" if cut else ""
 

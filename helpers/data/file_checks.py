@@ -84,14 +84,19 @@ def check_file(path: Path, split: str | None) -> CheckedFile:
     except DataError as error:  # a column is missing, which is among the findings
         return CheckedFile(path, split, [], len(lines), findings or [finding_of(problem_of(error, path))])
     values = {row.line: row.values for row in rows}
-    findings += [
-        finding_of(problem, records[problem.line], values[problem.line].get(problem.column.partition("[")[0]))
-        for problem in checked.problems
-    ]
+    single_turns = _have_turns(name for row in rows for name in row.values)
+    for problem in checked.problems:
+        value = values[problem.line].get(problem.column.partition("[")[0])
+        remedy = JOIN if single_turns and "is the id of row" in problem.what else ""
+        findings.append(finding_of(problem, records[problem.line], value, remedy))
     bad = {problem.line for problem in checked.problems}
     good = [row.line for row in rows if row.line not in bad]
     located = [Located(line, records[line], record) for line, record in zip(good, checked.records, strict=True)]
     return CheckedFile(path, split, located, len(lines), findings)
+
+
+def _have_turns(names):
+    return any(name.strip().casefold() in TURNS for name in names)
 
 
 def _read(path):
@@ -137,7 +142,7 @@ def _guessed(content):
     if content[:2] in (b"\xff\xfe", b"\xfe\xff"):
         return content.decode("utf-16", errors="replace"), [(1, "a mark of UTF-16")]
     others = []
-    for number, line in enumerate(content.split(b"\n"), start=1):
+    for number, line in enumerate(content.splitlines(), start=1):
         try:
             line.decode("utf-8")
         except UnicodeDecodeError as error:
@@ -148,7 +153,8 @@ def _guessed(content):
 
 
 def _lines(path):
-    return _guessed(path.read_bytes())[0].split("\n")
+    ends = r"\r\n?|\n" if path.suffix.lower() in TABLES else "\n"
+    return re.split(ends, _guessed(path.read_bytes())[0])
 
 
 def _meant_delimiter(rows, path):
@@ -178,7 +184,7 @@ def _named(rows, path):
             require_columns(rows, str(path), [column])
         except DataError as error:
             near = next((name for name in names if name.strip().casefold() == column), None)
-            single_turns = column == "dialogue" and not near and {name.strip().casefold() for name in names} & TURNS
+            single_turns = column == "dialogue" and not near and _have_turns(names)
             likely = (
                 near
                 or next((name for name in names if name.strip().casefold() in USUAL_NAMES.get(column, ())), None)

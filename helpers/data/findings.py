@@ -23,6 +23,7 @@ REMEDIES = {  # part of what the loader says -> what to do about it
     "(type list), not a text": "write a text; the turns of a dialogue stand on a line each in it",
     "not a text": "write a text; a number needs quotes around it",
     "holds a list of": "write one text; several summaries stand in a column 'summaries'",
+    "begins like a list of messages": "write one text, with each turn on a line, as name: what is said",
     "begins like a list": "write the list again, or each summary into a column: summary1, summary2",
     "is the id of row": "give every row an id of its own, or delete the repeated row",
     "half a character": "write the character again; emoji are cut in two by careless programs",
@@ -38,7 +39,7 @@ REMEDIES = {  # part of what the loader says -> what to do about it
     "names of the columns should stand": "put them into a line of their own above",
     "unpack it": "unpack it, and give the file inside",
     "export the sheet": 'export the sheet as "CSV UTF-8"',
-    "to_parquet": "load it with datasets and write it with to_parquet",
+    "to_parquet": "load it with datasets and write it with to_parquet or to_json",
     "ends in": "write one of the endings that the kit reads",
     "cannot be read as parquet": "write or copy the file again",
     "is one object": "write the rows alone, as one array",
@@ -102,7 +103,9 @@ def visible(value, length: int = 60) -> str:
 
 def finding_of(problem: Problem, record: int = 0, value: object = None, remedy: str = "") -> Finding:
     """A problem that keeps data from being loaded."""
-    known = next((text for part, text in REMEDIES.items() if part in problem.what), "correct it, or delete the row")
+    known = remedy or next(
+        (text for part, text in REMEDIES.items() if part in problem.what), "correct it, or delete the row"
+    )
     return Finding(
         ERROR,
         visible(Path(problem.source).name, 80),
@@ -110,8 +113,8 @@ def finding_of(problem: Problem, record: int = 0, value: object = None, remedy: 
         record,
         visible(problem.column),
         visible(value),
-        visible(problem.what, 300),
-        remedy or known,
+        visible(problem.what.removesuffix(f"; {known}"), 300),
+        known,
     )
 
 

@@ -12,7 +12,9 @@ from datasets import Dataset, DatasetDict
 
 from helpers.data.loading import SPLITS, load_dialogues
 from helpers.data.pairs import summary_pairs
+from helpers.data.prompts import TEMPLATES, build_prompt
 from helpers.data.records import LISTED, DataError
+from helpers.data.splits import LEAST_MEASURED
 from helpers.models.loading import load_tokenizer
 from helpers.settings import QUICK
 
@@ -22,19 +24,22 @@ QUICK_ROWS = {"train": 96}  # of each part in quick size; 8 of every other split
 
 
 class Length(NamedTuple):
-    """Tokens of a row's zero-shot prompt and of its first summary, end tokens included; the most the model can read."""
+    """Tokens of a row's zero-shot prompt and of its first summary, end tokens included; the most the model can read;
+    tokens of the prompt under the template that takes most.
+    """
 
     prompt: int
     summary: int
-    window: float = float("inf")
+    window: float
+    longest: int
 
     def too_long(self, settings, split: str) -> list[tuple[str, str]]:
         """[(column, what is too long)]; a summary must fit where it is learned, a reference in the test split need
         not.
         """
         found, window = [], min(settings.max_prompt_tokens, self.window)
-        if self.prompt > window:
-            found.append(("dialogue", f"takes {self.prompt} tokens as a prompt, the window holds {window}"))
+        if self.longest > window:
+            found.append(("dialogue", f"takes up to {self.longest} tokens as a prompt, the window holds {window}"))
         if self.summary > settings.max_new_tokens and split in TAUGHT:
             found.append(
                 ("summary", f"takes {self.summary} tokens, a completion has room for {settings.max_new_tokens}")
@@ -46,11 +51,16 @@ def token_lengths(rows: Sequence, tokenizer) -> list[Length]:
     """The lengths of N rows with dialogue and summary; nothing is cut."""
     if not len(rows):
         return []
-    counted = [
-        map(len, tokenizer(texts, truncation=False, verbose=False)["input_ids"]) for texts in summary_pairs(rows)
-    ]
+
+    def count(texts):
+        return [len(ids) for ids in tokenizer(list(texts), truncation=False, verbose=False)["input_ids"]]
+
+    prompts, summaries = map(count, summary_pairs(rows))
+    of_one = dict(zip(TEMPLATES, count(build_prompt(rows[0]["dialogue"], template=name) for name in TEMPLATES)))
+    longest = max(of_one, key=of_one.get)  # a template adds the same to every dialogue
+    most = map(max, prompts, count(summary_pairs(rows, longest)[0]))
     window = getattr(tokenizer, "model_max_length", float("inf"))
-    return [Length(prompt, summary, window) for prompt, summary in zip(*counted)]
+    return [Length(prompt, summary, window, long) for prompt, summary, long in zip(prompts, summaries, most)]
 
 
 def a_few(rows: Dataset, count: int) -> Dataset:
@@ -67,7 +77,7 @@ def fitting_dialogues(settings, on_bad_rows: str = "error") -> DatasetDict:
     cut. In quick size a few rows of each part are left.
 
     Raises:
-        DataError: as `load_dialogues`; every row of train, validation or test is too long.
+        DataError: as `load_dialogues`; no row of train is left, or fewer than two of validation or test.
         ModelError: the model folder has no tokenizer that can be loaded.
     """
     data, tokenizer = load_dialogues(settings, on_bad_rows), load_tokenizer(settings)
@@ -76,18 +86,15 @@ def fitting_dialogues(settings, on_bad_rows: str = "error") -> DatasetDict:
     kept, left = {}, []
     for split, rows in data.items():
         faults = [length.too_long(settings, split) for length in token_lengths(list(rows), tokenizer)]
-        left += [
+        too_long = [
             f"  {split}, {row_id!r}, column {column}: {what}"
             for row_id, found in zip(rows["id"], faults)
             for column, what in found[:1]
         ]
+        left += too_long
         kept[split] = rows.select([number for number, found in enumerate(faults) if not found]) if any(faults) else rows
-        if not len(kept[split]) and split in SPLITS:
-            raise DataError(
-                f"{settings.data}: every dialogue of split {split!r} is too long for this model and these "
-                "settings; shorten them, or raise "
-                f"max_prompt_tokens and max_new_tokens\n{left[-1].strip()}"
-            )
+        if split in SPLITS:
+            _check_count(settings, split, len(kept[split]), too_long)
     if left:
         rest = f"; the first {LISTED} of them" if len(left) > LISTED else ""
         listed = "\n".join(left[:LISTED])
@@ -96,3 +103,15 @@ def fitting_dialogues(settings, on_bad_rows: str = "error") -> DatasetDict:
             stacklevel=2,
         )
     return DatasetDict(kept)
+
+
+def _check_count(settings, split, count, too_long):
+    """Whether so many rows of a split are enough; `too_long` lists those that were left out of it."""
+    least = 1 if split == "train" else LEAST_MEASURED
+    if count >= least:
+        return
+    remedy = "shorten what is too long, raise max_prompt_tokens or max_new_tokens, or add rows"
+    raise DataError(
+        f"{settings.data}: this model and these settings have room for {count} of the rows of split {split!r}, which "
+        f"needs {least}; " + (f"{remedy}\n{too_long[-1].strip()}" if too_long else "add rows")
+    )

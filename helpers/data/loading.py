@@ -84,9 +84,13 @@ def is_kits_own(settings: Settings) -> bool:
 def _renamed(records):
     """The rows of data that are not the kit's own: a column that is called like one of the kit's gets another name."""
     taken = {name for record in records for name in record}
-    names = {name: f"own_{name}" for name in MEANT if f"own_{name}" not in taken}
-    if not taken & set(names):
+    if not taken & set(MEANT):
         return records
+    names = {}
+    for name in MEANT:
+        names[name] = f"own_{name}"
+        while names[name] in taken:
+            names[name] = f"own_{names[name]}"
     return [{names.get(name, name): value for name, value in record.items()} for record in records]
 
 
@@ -234,19 +238,19 @@ def split_of(path: Path) -> str:
 
 
 def _listed(place):
-    """(files of a folder that are read as splits, others that are named like a split and are not read)."""
+    """(files of a folder that are read, others that are not, though they look as if they should be)."""
     try:
         found = [path for path in sorted(place.iterdir()) if not path.name.startswith(".")]
     except OSError as error:
         raise DataError(f"{place}: cannot be read ({error.strerror})") from None
+    usable = [path for path in found if path.suffix.lower() in SUFFIXES]
     # Programs keep notes in .json: dataset_infos.json is no split.
-    read = [
-        path
-        for path in found
-        if path.suffix.lower() in SUFFIXES and (path.suffix.lower() != ".json" or split_of(path) in SPLITS)
-    ]
+    read = [path for path in usable if path.suffix.lower() != ".json" or split_of(path) in SPLITS]
+    if len(usable) == 1:  # what else than the dialogues
+        read = usable
     named = [path for path in found if SPLITS_IN_NAMES.intersection(re.split(r"[^a-z]+", path.name.lower()))]
-    return read, [path for path in named if path not in read]
+    others = named if read else dict.fromkeys([*named, *usable])
+    return read, [path for path in others if path not in read]
 
 
 def _to_dataset(records, source):

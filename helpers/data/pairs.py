@@ -11,6 +11,7 @@ import torch
 from torch.utils.data import Sampler
 
 from helpers.data.prompts import build_prompt
+from helpers.models.characters import half_character
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -35,7 +36,8 @@ def encode_pairs(
     Args:
         prompts, completions: N texts each; limits: in tokens, None for completions of any length. Nothing is cut.
     Raises:
-        ValueError: no pairs, unequal numbers, an empty text, or one longer than its limit; the message names its index.
+        ValueError: no pairs, unequal numbers, an empty text, half a character in one, or a text longer than its limit;
+            the message names its index.
     """
     from datasets import Dataset  # here, because it takes a second, and processes that share a training do without
 
@@ -51,6 +53,8 @@ def encode_pairs(
         for index, text in enumerate(texts):
             if not isinstance(text, str) or not text.strip():
                 raise ValueError(f"{name}[{index}]: {text!r} is empty; leave such pairs out")
+            if what := half_character(text):
+                raise ValueError(f"{name}[{index}]: {text[:60]!r} {what}; write the character again")
         columns[name] = tokenizer(list(texts), truncation=False, verbose=False)["input_ids"]
         for index, ids in enumerate(columns[name]):
             if limit is not None and len(ids) > limit:

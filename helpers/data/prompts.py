@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from helpers.models.characters import half_character
+
 TEMPLATES = {
     "conversation": "Summarize the following conversation.\n\n{dialogue}\n\nSummary:",
     "going-on": "Dialogue:\n\n{dialogue}\n\nWhat was going on?",
@@ -41,6 +43,8 @@ def _template(name):
 def _checked(dialogue, what):
     if not isinstance(dialogue, str) or not dialogue.strip():
         raise ValueError(f"{what}: {dialogue!r} is empty; a prompt needs a dialogue with at least one line")
+    if found := half_character(dialogue):
+        raise ValueError(f"{what}: {dialogue[:60]!r} {found}; write the character again")
     return dialogue.strip()
 
 
@@ -58,7 +62,7 @@ def build_prompt(dialogue: str, examples: Sequence = (), template: str = "conver
         examples: rows with "dialogue" and "summary", or pairs of the two, in the order in which they shall stand.
         template: a name in `TEMPLATES`; "none" gives the bare dialogue, without an instruction.
     Raises:
-        ValueError: unknown template, empty dialogue or summary; the message names which.
+        ValueError: unknown template, empty dialogue or summary, half a character in one; the message names which.
     Source: few-shot prompting, Brown et al. 2020, section 2; template wording in the manner of FLAN (Wei et al. 2022).
     """
     form = _template(template)

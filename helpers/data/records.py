@@ -100,7 +100,7 @@ def _read_text(path):
     try:
         return content.decode("utf-8")
     except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
+        line = len(content[: error.start + 1].splitlines())
         guess = "; it looks like UTF-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else ""
         raise DataError(
             f'a file of dialogues must be saved as UTF-8 (in a spreadsheet: "CSV UTF-8"){guess}\n'

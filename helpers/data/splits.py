@@ -9,14 +9,14 @@ from operator import itemgetter
 
 from helpers.data.records import DataError
 
-LEAST_TEST = 2  # rows of the test split: an interval over dialogues needs two
+LEAST_MEASURED = 2  # rows of validation and of test: an interval over dialogues needs two
 LEAST_ROWS = 10  # of a file that is split 80/10/10: with fewer, a split would be empty
 
 
 def split_by_hash(records: Sequence[dict], source: str, key: str = "id") -> dict[str, list[dict]]:
     """80/10/10 of the records, by the rank of a hash of their `key`: the same whatever their order.
 
-    Two are tested on where a tenth would be one.
+    Validation and test have two each where a tenth would be one.
     Records with the same dialogue, or with the same value of a column `group`, are ranked as one: no dialogue is in two
     splits. Sizes are exact where every record stands alone; else a split takes whole groups until it has its tenth.
 
@@ -37,10 +37,9 @@ def split_by_hash(records: Sequence[dict], source: str, key: str = "id") -> dict
         [record for _, record in group]
         for group in sorted(sorted(group, key=itemgetter(0)) for group in groups.values())
     ]
-    tenth, splits = round(len(records) / 10), {"train": [], "validation": [], "test": []}
-    wanted = {"test": max(LEAST_TEST, tenth), "validation": tenth}
+    tenth, splits = max(LEAST_MEASURED, round(len(records) / 10)), {"train": [], "validation": [], "test": []}
     for group in ranked:
-        split = next((name for name, count in wanted.items() if len(splits[name]) < count), "train")
+        split = next((name for name in ("test", "validation") if len(splits[name]) < tenth), "train")
         splits[split] += group
     if not all(splits.values()):
         largest = max(map(len, ranked))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import re
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 
 COLUMNS = ("dialogue", "summary", "summaries", "summary1", "id", "fname")  # one of them is in every header
 LONGEST_NAME = 100  # characters; a longer field in the first row is a text, not the name of a column
@@ -22,17 +23,28 @@ class QuoteError(ValueError):
         self.line = line
 
 
+@contextmanager
+def _long_fields() -> Iterator[None]:
+    """Inside, Python's csv reads fields of any length."""
+    before = csv.field_size_limit(MOST_CHARACTERS)
+    try:
+        yield
+    finally:
+        csv.field_size_limit(before)
+
+
 def stated_delimiter(text: str) -> tuple[str, str | None]:
     """(text with an empty first line, delimiter) where the first line is Excel's "sep=;"; else (text, None)."""
-    found = re.match(r'"?sep=([^\r\n"])"?[;,\t ]*(?=\r?\n)', text, re.IGNORECASE)
+    found = re.match(r'"?sep=([^\r\n"])"?[;,\t ]*(?=[\r\n])', text, re.IGNORECASE)
     return (text[found.end() :], found[1]) if found else (text, None)
 
 
 def likely_delimiter(text: str) -> str:
     """A comma, or a semicolon, which spreadsheets write in half of Europe: it separates the header's names."""
-    header = text.lstrip("\r\n").partition("\n")[0]
+    header = re.split("[\r\n]", text.lstrip("\r\n"), maxsplit=1)[0]  # "\r" alone ends the lines of old Macs
     for delimiter in ",;":
-        names = next(csv.reader([header], delimiter=delimiter), [])
+        with _long_fields():
+            names = next(csv.reader([header], delimiter=delimiter), [])
         if {name.strip().casefold() for name in names} & set(COLUMNS):
             return delimiter
     return ";" if ";" in header and "," not in header else ","
@@ -55,16 +67,15 @@ def split_table(text: str, delimiter: str) -> list[tuple[int, list[str]]]:
 
 def _split(text, delimiter, skip_blanks):
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, skipinitialspace=skip_blanks, strict=True)
-    rows, line, before = [], 1, csv.field_size_limit(MOST_CHARACTERS)
+    rows, line = [], 1
     try:
-        for fields in reader:
-            start, line = line, reader.line_num + 1  # a quoted field may hold newlines: a row can take several lines
-            if any(field.strip() for field in fields):
-                rows.append((start, fields))
+        with _long_fields():
+            for fields in reader:
+                start, line = line, reader.line_num + 1  # a quoted field may hold newlines: a row can take many lines
+                if any(field.strip() for field in fields):
+                    rows.append((start, fields))
     except csv.Error as error:
         raise QuoteError(error, line) from None
-    finally:
-        csv.field_size_limit(before)
     return rows
 
 

@@ -7,12 +7,17 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from helpers.data.pairs import IGNORED, Collator
-from helpers.models.generation import evaluating
+from helpers.models.generation import completion_positions, evaluating, positions
 
 
 @torch.no_grad()
 def pair_losses(model, tokenizer, pairs, batch_size: int = 50) -> np.ndarray:
-    """(N,) the mean cross-entropy in nats of each pair's completion, token by token with the reference before it."""
+    """(N,) the mean cross-entropy in nats of each pair's completion, token by token with the reference before it.
+
+    Raises:
+        ValueError: a prompt or a completion that is longer than the model has positions for.
+    """
+    _check_lengths(model.config, pairs)
     order = sorted(range(len(pairs)), key=lambda row: len(pairs[row]["input_ids"]))
     losses, collate = np.zeros(len(pairs)), Collator(tokenizer.pad_token_id)
     with evaluating(model):
@@ -23,3 +28,13 @@ def pair_losses(model, tokenizer, pairs, batch_size: int = 50) -> np.ndarray:
             each = cross_entropy(logits.transpose(1, 2), batch["labels"], ignore_index=IGNORED, reduction="none")
             losses[chosen] = (each.sum(1) / (batch["labels"] != IGNORED).sum(1)).cpu().numpy()
     return losses
+
+
+def _check_lengths(config, pairs):
+    for name, most in (("input_ids", positions(config)), ("labels", completion_positions(config))):
+        for index in range(len(pairs) if most < float("inf") else 0):
+            if (found := len(pairs[index][name])) > most:
+                raise ValueError(
+                    f"pairs[{index}], {name}: {found} tokens, and this model has positions for {most}; leave the pair "
+                    "out, or choose a model with a longer window"
+                )

@@ -18,6 +18,7 @@ from nltk.stem.porter import PorterStemmer
 from rouge_score.rouge_scorer import RougeScorer
 
 from helpers.data.words import list_words
+from helpers.models.characters import half_character
 
 ROUGE_TYPES = ("rouge1", "rouge2", "rougeL", "rougeLsum")
 
@@ -107,6 +108,8 @@ def _aligned(predictions, references):
         for name, text in ((f"predictions[{index}]", prediction), *((f"references[{index}]", text) for text in row)):
             if not isinstance(text, str):
                 raise TypeError(f"{name}: {text!r} is {type(text).__name__}, not a text")
+            if what := half_character(text):
+                raise ValueError(f"{name}: {text[:60]!r} {what}; write the character again")
     return list(predictions), rows
 
 
@@ -117,7 +120,7 @@ def rouge_per_dialogue(predictions: Sequence[str], references: Sequence) -> dict
         predictions: N texts; an empty one scores 0.
         references: N texts, or N lists of texts, of which the best counts, for each ROUGE type on its own.
     Raises:
-        ValueError: unequal lengths, no rows, a row without a reference.
+        ValueError: unequal lengths, no rows, a row without a reference, half a character in a text.
         TypeError: a text in place of a list, an entry that is not a text.
     Source: Lin 2004, by the rouge_score package; rougeLsum takes lines for sentences.
     """

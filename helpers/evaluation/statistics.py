@@ -88,7 +88,7 @@ def mean_interval(
     if len(sums) < 2:
         raise ValueError(
             f"clusters: {f'all {len(values)} rows are' if len(values) > 1 else 'the only row is'} of one dialogue; "
-            "how much dialogues differ from each other cannot be seen in one: give a test split of at least two"
+            "how much dialogues differ from each other cannot be seen in one: give rows of at least two"
         )
     return percentile_interval((sums, counts), _mean, level, resamples, seed)
 

@@ -16,6 +16,7 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import GenerationConfig, StoppingCriteria
 from transformers.modeling_outputs import BaseModelOutput
 
+from helpers.models.characters import half_character
 from helpers.progress import progress
 
 FEWEST = 8  # rows: a smaller batch is decoded to its end, since another round costs more than it saves
@@ -126,13 +127,21 @@ def positions(config) -> float:
     return next((size for size in found if size), float("inf"))
 
 
+def completion_positions(config) -> float:
+    """The longest completion that an encoder-decoder has positions for, in tokens, the start token included."""
+    return getattr(config, "max_decoder_position_embeddings", None) or positions(config)
+
+
 def is_whole(value, least):
     """Whether a value is a whole number (no bool) of at least `least`."""
     return isinstance(value, Integral) and not isinstance(value, bool) and value >= least
 
 
 def _number(value, test):
-    return isinstance(value, Real) and not isinstance(value, bool) and test(value)
+    try:
+        return isinstance(value, Real) and not isinstance(value, bool) and test(float(value))
+    except OverflowError:  # a whole number beyond the largest float
+        return False
 
 
 RULES = {
@@ -207,7 +216,7 @@ def check_positions(config, rows: Sequence[Sequence[int]], max_new_tokens: int) 
         GenerationError: it has too few; the message says how many there are, and what to ask for.
     """
     if config.is_encoder_decoder:
-        longest = getattr(config, "max_decoder_position_embeddings", None) or positions(config)
+        longest = completion_positions(config)
         if max_new_tokens >= longest:
             raise GenerationError(
                 f"max_new_tokens={max_new_tokens}: this model has {longest} positions, one of them for the "
@@ -236,11 +245,8 @@ def encode_prompts(tokenizer, prompts: Sequence[str]) -> list[list[int]]:
     for index, prompt in enumerate(prompts):
         if not prompt.strip():
             raise GenerationError(f"prompts[{index}]: {prompt!r} is empty; give the model something to read")
-        if any("\ud800" <= letter <= "\udfff" for letter in prompt):
-            raise GenerationError(
-                f"prompts[{index}]: {prompt[:60]!r} holds half a character (a lone surrogate such as \\ud83d); "
-                "write the character again"
-            )
+        if what := half_character(prompt):
+            raise GenerationError(f"prompts[{index}]: {prompt[:60]!r} {what}; write the character again")
     rows = tokenizer(list(prompts), truncation=False, verbose=False)["input_ids"] if len(prompts) else []
     for index, row in enumerate(rows):
         if len(row) > tokenizer.model_max_length:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from transformers import TemperatureLogitsWarper, TopKLogitsWarper, TopPLogitsWarper
 
-from helpers.models.generation import check_parameters, encode_prompts, evaluating
+from helpers.models.generation import check_parameters, check_positions, encode_prompts, evaluating
 
 
 @dataclass(frozen=True)
@@ -127,9 +127,11 @@ def greedy_decode(model, tokenizer, prompt: str, max_new_tokens: int = 64, candi
     Args:
         candidates: how many of the likeliest tokens each step lists.
     Raises:
-        GenerationError: a maximum below 1, an empty prompt, or one longer than the window.
+        GenerationError: a maximum below 1 or above the model's positions, an empty prompt, or one longer than the
+            window.
     """
     check_parameters({"max_new_tokens": max_new_tokens})
+    check_positions(model.config, [], max_new_tokens)
     encoded, completion_ids = _encoded(model, tokenizer, prompt), []
     while len(completion_ids) < max_new_tokens:
         probabilities = _logits(model, encoded, completion_ids).softmax(-1)

@@ -1,5 +1,6 @@
 """Running: labs are executed in kernels of this Python; results, pages and figures are kept, also of a failed run."""
 
+import io
 import json
 import sys
 
@@ -99,6 +100,19 @@ def test_an_interruption_keeps_the_pages(tmp_path, monkeypatch, capsys):
 def test_a_wrong_profile_is_an_error_before_anything_runs(tmp_path, capsys):
     assert running.run_labs([], tmp_path / "out", "huge") == 2
     assert "'huge'" in capsys.readouterr().err and not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("place", ["out", "out/figures"])
+def test_a_folder_that_cannot_be_written_is_named_before_anything_runs(tmp_path, monkeypatch, capsys, place):
+    def refuse(dir):
+        if dir == tmp_path / place:
+            raise PermissionError(13, "Permission denied")
+        return io.BytesIO()
+
+    monkeypatch.setattr(running.tempfile, "TemporaryFile", refuse)
+    monkeypatch.setattr(running, "run_lab", lambda *_: pytest.fail("a lab ran"))
+    assert running.run_labs([tmp_path / "01_a.ipynb"], tmp_path / "out", "pocket") == 2
+    assert "out: cannot be written (Permission denied); choose a folder with --out" in capsys.readouterr().err
 
 
 def test_a_figure_says_what_it_shows_in_the_notebook_the_page_and_the_index(built):

@@ -8,7 +8,7 @@ import pytest
 from helpers.data.lengths import fitting_dialogues, token_lengths
 from helpers.data.loading import load_dialogues
 from helpers.data.pairs import encode_pairs, summary_pairs
-from helpers.data.prompts import build_prompt
+from helpers.data.prompts import TEMPLATES, build_prompt
 from helpers.data.records import DataError
 from helpers.models.loading import ModelError
 from helpers.settings import load_settings
@@ -33,18 +33,18 @@ LONG_TALK, LONG_SUMMARY = (
 def settings(tiny_model, tiny_tokenizer, tmp_path):
     splits = {
         "train": [row(1), row(2, dialogue=LONG_TALK), row(3, summary=LONG_SUMMARY)],
-        "validation": [row(4), row(5, summary=LONG_SUMMARY)],
+        "validation": [row(4), row(5, summary=LONG_SUMMARY), row(9)],
         "test": [row(6), row(7, summary=LONG_SUMMARY), row(8, dialogue=LONG_TALK)],
     }
     return tiny_settings(tmp_path, tiny_model, tiny_tokenizer, splits)
 
 
 def test_what_is_too_long_is_left_out_and_named(settings):
-    with pytest.warns(UserWarning, match="4 of 8 rows are too long and were left out") as warned:
+    with pytest.warns(UserWarning, match="4 of 9 rows are too long and were left out") as warned:
         data = fitting_dialogues(settings)
     assert {split: found["id"][:] for split, found in data.items()} == {
         "train": ["d1"],
-        "validation": ["d4"],
+        "validation": ["d4", "d9"],
         "test": ["d6", "d7"],
     }
     said = str(warned[0].message)
@@ -86,15 +86,34 @@ def test_lengths_are_those_of_the_prompt_and_of_the_first_summary(tiny_tokenizer
     )
 
 
-def test_a_split_without_a_row_that_fits_is_an_error(tiny_model, tiny_tokenizer, tmp_path):
-    settings = tiny_settings(
-        tmp_path,
-        tiny_model,
-        tiny_tokenizer,
-        {"train": [row(1)], "validation": [row(2)], "test": [row(3, dialogue=LONG_TALK)]},
-    )
-    with pytest.raises(DataError, match="every dialogue of split 'test' is too long for this model"):
-        fitting_dialogues(settings)
+@pytest.mark.parametrize(
+    "split, rows, message",
+    [
+        ("train", [row(5, summary=LONG_SUMMARY)], "0 .* 'train', which needs 1; shorten .*'d5', column summary"),
+        ("validation", [row(5), row(6, dialogue=LONG_TALK)], "1 .* 'validation', which needs 2; shorten .*'d6'"),
+        (
+            "test",
+            [row(5), row(6, dialogue=LONG_TALK)],
+            "1 .* 'test', which needs 2; shorten .*max_prompt_tokens",
+        ),
+        ("test", [row(5)], "1 .* 'test', which needs 2; add rows$"),
+    ],
+)
+def test_a_split_with_too_few_rows_that_fit_is_an_error(tiny_model, tiny_tokenizer, tmp_path, split, rows, message):
+    """An interval over dialogues needs two of them, and labs measure on validation too."""
+    splits = {"train": [row(1)], "validation": [row(1), row(2)], "test": [row(3), row(4)]} | {split: rows}
+    with pytest.raises(DataError, match=f"(?s)room for {message}"):
+        fitting_dialogues(tiny_settings(tmp_path, tiny_model, tiny_tokenizer, splits))
+
+
+def test_what_fits_fits_under_every_template(settings, tiny_tokenizer):
+    dialogue = row(4)["dialogue"]
+    tokens = {name: len(tiny_tokenizer(build_prompt(dialogue, template=name))["input_ids"]) for name in TEMPLATES}
+    (length,) = token_lengths([row(4)], tiny_tokenizer)
+    assert length.prompt == tokens["conversation"] < length.longest == max(tokens.values())
+    for limit, fits in ((length.longest, True), (length.longest - 1, False)):
+        narrow = replace(settings, max_prompt_tokens=limit)
+        assert bool(length.too_long(narrow, "test")) != fits
 
 
 def test_a_model_without_a_tokenizer_is_named(settings, tmp_path):

@@ -99,6 +99,14 @@ def test_columns_steer_the_labs_in_the_kits_own_data_alone(tmp_path):
     assert list(by_part(load(folder)["test"])) == ["a", "b", "c"]
 
 
+def test_no_column_steers_the_labs_because_its_new_name_is_taken(tmp_path):
+    rows = [row(number, part="abc"[number % 3], own_part="x", own_own_part=number, own_rude="y") for number in range(9)]
+    found = load(write_folder(tmp_path, test=rows))["test"]
+    assert list(by_part(found)) == ["test"] and "part" not in found.column_names
+    assert found["own_own_own_part"][:3] == ["a", "b", "c"] and found["own_part"][:] == ["x"] * 9
+    assert found["own_own_part"][:] == list(range(9)) and found["own_rude"][:] == ["y"] * 9, "nothing is lost"
+
+
 def test_list_of_summaries_alone_is_enough(tmp_path):
     wild = row(7, summaries=["A.", "B."])
     del wild["summary"], wild["topic"]
@@ -115,7 +123,7 @@ def test_csv_with_bom_windows_newlines_and_quoted_lines(tmp_path):
     rows = {record["id"]: record for split in loaded.values() for record in split}
     assert rows["1"]["dialogue"] == '#Person1#: Hi, you.\n#Person2#: "Hello".'
     assert rows["2"]["dialogue"] == "A: 2\nB: yes\\nno" and rows["2"]["topic"] == ""
-    assert {split: table.num_rows for split, table in loaded.items()} == {"train": 7, "validation": 1, "test": 2}
+    assert {split: table.num_rows for split, table in loaded.items()} == {"train": 6, "validation": 2, "test": 2}
 
 
 @pytest.mark.parametrize("name, delimiter", [("a.tsv", "\t"), ("a.csv", ";")])
@@ -140,7 +148,7 @@ def test_split_does_not_depend_on_order(ids, order):
     shuffled = random.Random(order.random()).sample(records, len(records))
     split = split_by_hash(records, "a file")
     assert split == split_by_hash(shuffled, "a file")
-    assert len(split["validation"]) == round(len(ids) / 10) and len(split["test"]) == max(2, round(len(ids) / 10))
+    assert len(split["validation"]) == len(split["test"]) == max(2, round(len(ids) / 10))
     assert sorted(record["id"] for part in split.values() for record in part) == sorted(ids)
 
 
@@ -187,6 +195,19 @@ def test_the_real_way_of_loading_keeps_repeated_dialogues_together(tmp_path):
 def test_a_single_file_in_a_folder_is_split(tmp_path):
     write_jsonl(tmp_path / "dialogsum.dev.jsonl", [row(number) for number in range(30)])
     assert [load(tmp_path)[split].num_rows for split in ("train", "validation", "test")] == [24, 3, 3]
+
+
+def test_a_single_json_file_in_a_folder_is_split_whatever_its_name(tmp_path):
+    text = json.dumps([row(number) for number in range(30)])
+    (tmp_path / "corpus.json").write_text(text, encoding="utf-8")
+    (tmp_path / "README.md").touch()
+    assert load(tmp_path)["train"].num_rows == 24
+    (tmp_path / "more.json").write_text(text, encoding="utf-8")
+    with pytest.raises(DataError, match="no file for train, .*files found: none; not read: corpus.json, more.json"):
+        load(tmp_path)
+    (tmp_path / "more.json").replace(tmp_path / "train.json.gz")
+    with pytest.raises(DataError, match="no file for train, .*files found: corpus.json; not read: train.json.gz"):
+        load(tmp_path)
 
 
 def test_rows_of_several_annotators_become_one():

@@ -20,6 +20,7 @@ def test_pairs_end_with_the_end_token_and_come_back_as_text(tiny_tokenizer, dial
         (["a"], ["b", "c"], "1 prompts and 2 completions"),
         (["a", " "], ["b", "c"], r"prompts\[1\]: ' ' is empty"),
         (["a"], [""], r"completions\[0\]: '' is empty"),
+        (["a", "b"], ["c", "d \ud83d"], r"completions\[1\]: 'd \\ud83d' holds half a character .*; write"),
         (["a " * 200], ["b"], r"prompts\[0\] has \d+ tokens, the limit is 128.*max_prompt_tokens"),
         (["a", "a"], ["b", "b " * 70], r"completions\[1\] has \d+ tokens, the limit is 64.*max_completion_tokens"),
     ],

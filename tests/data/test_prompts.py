@@ -70,6 +70,9 @@ def test_a_dialogue_that_does_not_fit_is_never_cut():
     [
         (lambda: build_prompt("A: x", template="tl"), "template: 'tl' is not one of conversation"),
         (lambda: build_prompt("  "), "dialogue: '  ' is empty"),
+        (lambda: build_prompt("A: hi \ud83d"), r"dialogue: 'A: hi \\ud83d' holds half a character .*; write"),
+        (lambda: fit_prompt("A: hi \ud83d", [], None, 9), "dialogue: .* holds half a character"),
+        (lambda: build_prompt("A: hi", [("B: ho", "\ud83d")]), r"examples\[0\] summary: .* holds half a character"),
         (lambda: build_prompt("A: x", [("B: y", "z"), ("", "z")]), r"examples\[1\] dialogue"),
         (lambda: build_prompt("A: x", [("B: y", " ")]), r"examples\[0\] summary"),
         (lambda: build_task("sum", "A: x"), "task: 'sum' is not one of"),

@@ -55,6 +55,8 @@ LAYOUTS = {
         "a.csv",
         table(";").replace("summary", "summary;notes, if any", 1).replace("came.", "came.;none"),
     ),
+    "line ends of old Macs": ("a.csv", table(";").replace("\n", "\r")),
+    "sep line and line ends of old Macs": ("a.csv", "sep=|\r" + table("|").replace("\n", "\r")),
     "two byte order marks": ("a.csv", "\ufeff\ufeff" + table()),
     "two byte order marks before JSON": ("a.jsonl", "\ufeff\ufeff" + "\n".join(json.dumps(row(n)) for n in range(12))),
     "marks in the middle": ("a.jsonl", "\n\ufeff".join(json.dumps(row(n)) for n in range(12))),
@@ -101,6 +103,21 @@ def test_a_field_may_be_longer_than_pythons_limit(tmp_path, length):
     assert rows[0].values == long and problems == [] and csv.field_size_limit() == before
 
 
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_a_first_line_longer_than_pythons_limit_and_a_row_that_is_none_are_named(tmp_path, end):
+    rows = [f"d{number},A: Is {number} here?,It came." for number in range(12)]
+    path = write(tmp_path / "a.csv", end.join(["d0,#Person1#: " + "a" * 131_073 + ",It came.", *rows]))
+    with pytest.raises(DataError, match="row 1: has texts where the names of the columns should stand"):
+        load(path)
+    assert inspect_dialogues(path, load_settings("pocket"), show_progress=False).errors[0].line == 1
+    path = write(tmp_path / "b.csv", end.join(["id,dialogue,summary", *rows, "d12,A: Hi"]))
+    (error,) = inspect_dialogues(path, load_settings("pocket"), show_progress=False).errors
+    assert (error.line, error.value) == (14, "d12,A: Hi")
+    path.write_bytes(path.read_bytes().replace(b"Hi", b"H\xe9"))
+    with pytest.raises(DataError, match="row 14: byte 0xe9"):
+        load(path)
+
+
 def test_text_that_only_looks_like_a_blank_before_a_quote_stays():
     assert split_table('a,b\n1, "Yes" she said\n', ",")[1] == (2, ["1", ' "Yes" she said'])
     assert split_table('a,b\n1, "Yes, sir"\n', ",")[1] == (2, ["1", "Yes, sir"])
@@ -126,7 +143,7 @@ def test_an_ending_that_is_not_read_is_named_with_its_remedy(tmp_path, name, rem
     with pytest.raises(DataError, match=remedy):
         load(tmp_path / name)
     (error,) = inspect_dialogues(tmp_path / name, load_settings("pocket"), show_progress=False).errors
-    assert "ends in" in error.what and remedy in error.remedy
+    assert "ends in" in error.what and str(error).count(remedy) == error.remedy.count(remedy) == 1
 
 
 def test_an_object_of_splits_and_a_broken_array_are_named(tmp_path):
@@ -171,6 +188,7 @@ def test_other_texts_in_brackets_are_no_lists(text):
     [
         ({"summary": "['a', 'b']"}, "summary", "holds a list of 2 texts; call the column summaries"),
         ({"dialogue": "['A: Hi.', 'B: Ho.']"}, "dialogue", "holds a list of 2 texts; write one text, with each turn"),
+        ({"dialogue": "[{'role': 'user', 'content"}, "dialogue", "begins like a list of messages, and is none that"),
         ({"summaries": "['a', 'b"}, "summaries", "begins like a list of texts, and is none that can be read"),
         ({"summaries": "[]"}, "summaries", "is empty"),
     ],
@@ -206,11 +224,52 @@ def test_a_chat_is_a_dialogue(tmp_path):
     assert len(rows_of(path)) == 12, "also where the column has its right name"
 
 
+CHATS = {
+    "of Python": str,
+    "of JSON": json.dumps,
+    "of numpy, without commas": lambda chat: "[" + "\n ".join(map(str, chat)) + "]",
+}
+
+
+@pytest.mark.parametrize("column", ["dialogue", "messages"])
+@pytest.mark.parametrize("form", CHATS.values(), ids=CHATS)
+def test_a_chat_in_one_cell_is_a_dialogue(tmp_path, form, column):
+    chats = [
+        [{"role": "user", "content": f"Is {n} 'here'? [{{}}"}, {"role": "assistant", "content": "Yes."}]
+        for n in range(12)
+    ]
+    frame = pd.DataFrame([{"id": f"d{n}", column: form(chat), "summary": f"{n}."} for n, chat in enumerate(chats)])
+    frame.to_csv(tmp_path / "a.csv", index=False)
+    assert rows_of(tmp_path / "a.csv")["d3"]["dialogue"] == "user: Is 3 'here'? [{}\nassistant: Yes."
+    assert not inspect_dialogues(tmp_path / "a.csv", load_settings("pocket"), show_progress=False).errors
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[{'role': 'user', 'content': open('x')}]",
+        "[{'role': f'{1}', 'content': 'a'}]",
+        "[{'role': 'user'}]",
+        "[{'a'",
+        "[{'a': " * 300,
+        "[{[]: 1}]",
+        "[1]",
+        "[{'role': 'user', 'content': 'Hi.'}] and so on",
+    ],
+)
+def test_other_texts_in_brackets_are_no_chats(text):
+    assert read_turns(text) is None
+
+
 def test_one_row_a_turn_is_told(tmp_path):
     rows = [{"dialogue_id": "d", "speaker": "A", "text": f"Hi {n}", "summary": "They talk."} for n in range(12)]
     pd.DataFrame(rows).to_csv(tmp_path / "a.csv", index=False)
     (error,) = inspect_dialogues(tmp_path / "a.csv", load_settings("pocket"), show_progress=False).errors
     assert error.remedy.startswith("join the turns of each dialogue into one text")
+    rows = [{"id": n // 3, "turn": n % 3, "dialogue": f"Hi {n}", "summary": "They talk."} for n in range(30)]
+    pd.DataFrame(rows).to_csv(tmp_path / "b.csv", index=False)
+    errors = inspect_dialogues(tmp_path / "b.csv", load_settings("pocket"), show_progress=False).errors
+    assert len(errors) == 20 and all(error.remedy.startswith("join the turns of each dialogue") for error in errors)
 
 
 @pytest.mark.parametrize("other", ["train.json.gz", "train.xlsx", "train.arrow", "data-train.txt"])
@@ -238,9 +297,9 @@ def test_a_folder_may_mix_endings_and_hold_notes(tmp_path):
 
 
 @pytest.mark.parametrize("count, test", [(10, 2), (12, 2), (30, 3)])
-def test_two_rows_at_least_are_tested_on(tmp_path, count, test):
+def test_two_rows_at_least_are_measured_on(tmp_path, count, test):
     path = write(tmp_path / "a.csv", table(rows=[row(number) for number in range(count)]))
-    assert load(path)["test"].num_rows == test
+    assert load(path)["test"].num_rows == load(path)["validation"].num_rows == test
 
 
 @pytest.mark.parametrize("name, call", [("a.csv", "read_bytes"), ("folder", "iterdir")])

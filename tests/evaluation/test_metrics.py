@@ -178,6 +178,8 @@ def test_exact_match_looks_past_case_articles_and_punctuation():
     [
         (["a", "b"], ["a"], "2 predictions but 1 references"),
         (["a", "b"], ["a", []], r"references\[1\]: the list is empty"),
+        (["a", "b \ud83d"], ["a", "b"], r"predictions\[1\]: 'b \\ud83d' holds half a character"),
+        (["a"], [["b", "\udc00"]], r"references\[0\]: .* holds half a character"),
         ([], [], "nothing to measure"),
         ("a", ["a"], "lists of texts"),
         (["a", None], ["a", "b"], r"predictions\[1\]: None is NoneType"),

@@ -112,7 +112,7 @@ def test_reads_as_text():
         (([0.1, float("nan")],), r"scores\[1\] is nan"),
         (([0.1, 0.2], ["a"]), "1 names for 2 scores"),
         (([0.1, 0.2, 0.3], ["a", "a", "a"]), "all 3 rows are of one dialogue"),
-        (([0.1],), "at least two"),
+        (([0.1],), "the only row is of one dialogue; .* give rows of at least two$"),
         (([0.1, 0.2], None, 95), "level=95"),
         (([0.1, 0.2], None, 0.95, 0), "resamples=0"),
     ],

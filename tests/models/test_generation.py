@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 from hypothesis import HealthCheck, given, settings, strategies as st
-from transformers import BartConfig, BartForConditionalGeneration, T5Config
+from transformers import T5Config
 
 from helpers.models import generation, generation as rounds
 from helpers.models.generation import (
@@ -18,6 +18,7 @@ from helpers.models.generation import (
     generate_ids,
     positions,
 )
+from tests.tiny_world import tiny_bart
 
 SESSION = settings(max_examples=12, suppress_health_check=[HealthCheck.function_scoped_fixture])
 SAMPLING = {"do_sample": True, "temperature": 2.0, "max_new_tokens": 12}
@@ -191,6 +192,8 @@ def test_interrupting_closes_the_bar_and_restores_the_model(tiny_model, tiny_tok
         ({"do_sample": True, "temperature": 0}, "temperature=0.*above 0"),
         ({"do_sample": True, "temperature": -1.0}, "above 0"),
         ({"do_sample": True, "temperature": float("nan")}, "above 0"),
+        ({"do_sample": True, "temperature": 10**400}, "above 0"),
+        ({"num_beams": 2, "length_penalty": -(10**400)}, "a finite number"),
         ({"do_sample": True, "top_p": 0.0}, "top_p=0.0"),
         ({"do_sample": True, "top_p": 1.1}, "at most 1"),
         ({"do_sample": True, "top_k": -1}, "top_k=-1"),
@@ -233,16 +236,11 @@ def test_every_kind_of_number_reaches_the_library_as_it_wants_it(say, dialogues,
 
 
 def test_a_model_says_how_many_positions_it_has(tiny_tokenizer, summaries):
-    torch.manual_seed(0)
-    sizes = {"d_model": 16, "encoder_layers": 1, "decoder_layers": 1, "encoder_ffn_dim": 16, "decoder_ffn_dim": 16}
-    heads = {"encoder_attention_heads": 1, "decoder_attention_heads": 1}
-    ends = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 1, "decoder_start_token_id": 1}
-    config = BartConfig(vocab_size=512, max_position_embeddings=64, **sizes, **heads, **ends)
-    model = BartForConditionalGeneration(config).eval()
+    model = tiny_bart(64)
     with pytest.raises(GenerationError, match="max_new_tokens=64: this model has 64 positions.*at most 63"):
         generate(model, tiny_tokenizer, summaries[1:2], max_new_tokens=64)
     assert len(generate(model, tiny_tokenizer, summaries[1:2], max_new_tokens=63, show_progress=False)) == 1
-    assert positions(config) == 64 and positions(T5Config()) == float("inf")
+    assert positions(model.config) == 64 and positions(T5Config()) == float("inf")
 
 
 def test_every_parameter_has_a_rule_that_its_neutral_value_keeps():

@@ -7,6 +7,7 @@ from transformers import GenerationConfig
 
 from helpers.models.generation import GenerationError, generate
 from helpers.models.sampling import greedy_decode, next_token_logits, token_distribution, token_text
+from tests.tiny_world import tiny_bart
 
 LOGITS = st.lists(st.floats(-15, 15, width=32), min_size=2, max_size=40).map(torch.tensor)
 TEMPERATURE = st.floats(0.1, 5.0)
@@ -18,6 +19,13 @@ def test_greedy_by_hand_equals_generate(tiny_model, tiny_tokenizer, dialogues, m
     by_hand = [[step.id for step in greedy_decode(tiny_model, tiny_tokenizer, text, maximum)] for text in dialogues]
     texts = [text.strip() for text in tiny_tokenizer.batch_decode(by_hand, skip_special_tokens=True)]
     assert texts == generate(tiny_model, tiny_tokenizer, dialogues, max_new_tokens=maximum, show_progress=False)
+
+
+def test_no_more_steps_are_asked_for_than_the_model_has_positions(tiny_tokenizer, summaries):
+    model = tiny_bart(64)
+    with pytest.raises(GenerationError, match="max_new_tokens=200: this model has 64 positions.*at most 63"):
+        next(greedy_decode(model, tiny_tokenizer, summaries[1], max_new_tokens=200))
+    assert 1 <= len(list(greedy_decode(model, tiny_tokenizer, summaries[1], max_new_tokens=63))) <= 63
 
 
 def test_steps_list_candidates_best_first_and_end_with_the_end_token(tiny_model, tiny_tokenizer, dialogues):
