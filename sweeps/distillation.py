@@ -38,7 +38,7 @@ from helpers.models.generation import generate
 from helpers.models.loading import load_seq2seq
 from helpers.models.sizes import count_parameters
 from helpers.run_records import KEPT, fingerprint
-from helpers.settings import load_settings, seed_everything
+from helpers.settings import PROFILES, load_settings, seed_everything
 from helpers.training.finetuning_methods import Method, distilled, full
 from helpers.training.trainer import train
 from helpers.transformer.language_models import Dialogues
@@ -50,8 +50,8 @@ RATES, CLASS_RATES = (1e-3, 2e-3, 4e-3), (2e-3, 4e-3, 8e-3, 1.6e-2)
 # Where a sweep does not vary them. Rate and temperature are those of the lowest validation loss of the first seed.
 ALPHA, TEMPERATURE, RATE = 0.5, 1.0, 2e-3
 MOST, FEW = 2500, 300  # training dialogues
-STEPS, LONG, PAUSE = 200, 600, 100  # of every student, and of those that are trained longer; steps between validations
-ENDLESS = 8 * LONG  # dialogues drawn anew: none is seen twice in so many steps
+STEPS, LONG, LONGEST = 200, 600, 1800  # of every student, and of those that are trained longer
+PAUSE, BATCH = 100, PROFILES["pocket"]["batch_size"]  # steps between validations; dialogues in a step
 CLASS_TEACHER = {"steps": 200, "learning_rate": 2e-3}
 CLASS_STEPS, CLASS_TEMPERATURE, CLASS_RATE = 100, 2.0, 8e-3  # of its students; the rate as above
 
@@ -121,11 +121,10 @@ def sweeps() -> dict[str, list]:
             (student(0), MOST, "references", LONG),
             (student(ALPHA), MOST, "references", LONG),
             (student(0), MOST, "teacher", LONG),
+            *((student(0), MOST, texts, LONGEST) for texts in ("references", "teacher")),
         ],
-        "endless": [
-            (student(0), ENDLESS, "endless", LONG),
-            (student(1.0), ENDLESS, "endless", LONG),
-        ],
+        # No dialogue comes twice: there are as many as the steps take.
+        "endless": [(student(0), steps * BATCH, "endless", steps) for steps in (STEPS, LONG, LONGEST)],
     }
     found = {
         name: [Point(method, seed, *rest) for seed in SEEDS for method, *rest in points]
@@ -227,11 +226,7 @@ class Bench:
         )
 
     def answers(self, texts: str):
-        """The teacher, with what it says about all training dialogues with these texts kept; about endless ones it is
-        asked when they come, because none comes twice.
-        """
-        if texts == "endless":
-            return self.teacher
+        """The teacher, with what it says about all training dialogues with these texts kept."""
         if texts not in self._answers:
             pairs = self.encode(*self.completions(Point(full(), SEEDS[0], len(self.train), texts)))
             self._answers[texts] = remembering(self.teacher, self.tokenizer, pairs)

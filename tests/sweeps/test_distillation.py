@@ -83,6 +83,20 @@ def test_the_teachers_texts_take_the_references_place(bench):
     ]
 
 
+def test_endless_dialogues_are_drawn_anew_and_the_teacher_summarizes_them(bench, monkeypatch):
+    monkeypatch.setattr(bench, "written", lambda prompts: [prompt[-40:] for prompt in prompts])  # its window is short
+    chosen = [Point(full(), seed, rows, "endless") for seed, rows in ((1, 3), (1, 6), (2, 6))]
+    few, many, other = (bench.completions(point) for point in chosen)
+    assert few[0] == many[0][:3] and len(set(many[0]) | set(other[0])) == 12
+    assert many[1] == [prompt[-40:] for prompt in many[0]]
+    assert not set(many[0]) & set(bench.completions(Point(full(), 1, 40))[0])
+
+
+def test_no_endless_dialogue_comes_twice():
+    endless = sweeps()["endless"]
+    assert {point.rows / point.steps for point in endless} == {load_settings("pocket").batch_size}
+
+
 def test_points_are_measured_and_kept(bench, tmp_path, monkeypatch):
     monkeypatch.setattr("sweeps.distillation.PAUSE", 8)
     monkeypatch.setattr("sweeps.distillation.CLASS_STEPS", 6)
