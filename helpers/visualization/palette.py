@@ -79,6 +79,7 @@ DISTILLATION = {
     "student, without": ORANGE,
     "soft labels": BLUE,
     "student, soft": BLUE,
+    "endless": RED,
     "classifier": GREEN,
     "summarizer": PINK,
 }
