@@ -35,7 +35,7 @@ COSTS = {
     "03_ppo_detoxification": 66_000,
     "applications": 41_000,
     "chat_model": 45_000,
-    "constitutional_ai": 27_000,
+    "constitutional_ai": 45_000,
     "distillation": 30_000,
     "gpt_from_scratch": 45_000,
     "human_feedback": 40_000,
