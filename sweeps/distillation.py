@@ -52,6 +52,7 @@ ALPHA, TEMPERATURE, RATE = 0.5, 1.0, 2e-3
 MOST, FEW = 2500, 300  # training dialogues
 STEPS, LONG, LONGEST = 200, 600, 1800  # of every student, and of those that are trained longer
 PAUSE, BATCH = 100, PROFILES["pocket"]["batch_size"]  # steps between validations; dialogues in a step
+ENDLESS_SEEDS = SEEDS[:3]  # of students that are trained longest, or on endless dialogues
 CLASS_TEACHER = {"steps": 200, "learning_rate": 2e-3}
 CLASS_STEPS, CLASS_TEMPERATURE, CLASS_RATE = 100, 2.0, 8e-3  # of its students; the rate as above
 
@@ -105,8 +106,8 @@ def student(alpha: float, temperature: float = TEMPERATURE, rate: float = RATE) 
 
 
 def sweeps() -> dict[str, list]:
-    """Name of a sweep -> its points, all seeds of each; the rates, compared by the validation loss, are those of
-    students without a teacher, with the first seed alone.
+    """Name of a sweep -> its points, all seeds of each, of "endless" the first ones; the rates, compared by the
+    validation loss, are those of students without a teacher, with the first seed alone.
     """
     chosen = {
         "losses": [(student(alpha), MOST, "references") for alpha in (0, ALPHA)],
@@ -121,15 +122,21 @@ def sweeps() -> dict[str, list]:
             (student(0), MOST, "references", LONG),
             (student(ALPHA), MOST, "references", LONG),
             (student(0), MOST, "teacher", LONG),
-            *((student(0), MOST, texts, LONGEST) for texts in ("references", "teacher")),
         ],
-        # No dialogue comes twice: there are as many as the steps take.
-        "endless": [(student(0), steps * BATCH, "endless", steps) for steps in (STEPS, LONG, LONGEST)],
     }
     found = {
         name: [Point(method, seed, *rest) for seed in SEEDS for method, *rest in points]
         for name, points in chosen.items()
     }
+    # No endless dialogue comes twice: there are as many as the steps take.
+    found["endless"] = [
+        Point(student(0), seed, *rest)
+        for seed in ENDLESS_SEEDS
+        for rest in [
+            *((steps * BATCH, "endless", steps) for steps in (STEPS, LONG, LONGEST)),
+            *((MOST, texts, LONGEST) for texts in ("references", "teacher")),
+        ]
+    ]
     found["rates"] = [Point(full(rate), SEEDS[0]) for rate in RATES]
     found["classifiers"] = [ClassifierPoint(0.0, SEEDS[0], FEW, rate=rate) for rate in CLASS_RATES]
     found["classifiers"] += [
