@@ -25,6 +25,10 @@ KEPT = RUNS / "kept"  # what is finished, lab 2's fine-tuned model among it; "ag
 RECORD, SEAL, CLAIM = "record.json", "seal.json", "claim.lock"
 
 
+class TrainingError(RuntimeError):
+    """A run that cannot go on or cannot be used; the message says what was found and what to change."""
+
+
 @dataclass(frozen=True)
 class Record:
     """One finished training run.

@@ -28,9 +28,10 @@ from helpers.data.records import DataError, read_rows
 from helpers.display import table, texts, tokens
 from helpers.evaluation.statistics import Interval
 from helpers.models.loading import ModelError, load_seq2seq
+from helpers.run_records import TrainingError
 from helpers.settings import SettingsError, load_settings
+from helpers.training.finished_runs import load_adapter, load_run
 from helpers.training.model_cards import model_card
-from helpers.training.trainer import TrainingError, load_adapter, load_run
 from helpers.visualization.plots import plot_intervals
 from helpers.visualization.widgets import png
 from tests.training.training_cases import tiny_run, tiny_settings

@@ -51,8 +51,8 @@ class Ranking:
 class FeedbackStore:
     """Items and their rankings in an SQLite file.
 
-    Each ranking is on the disk when `add` returns, and several programs may add at the same time. A labeler
-    who ranks an item again replaces the earlier ranking.
+    Each ranking is on the disk when `add` returns, and several programs may add at the same time. A labeler who ranks
+    an item again replaces the earlier ranking.
 
     Args:
         path: made with its folder if it is not there. items: added to the file; those that are there already must be

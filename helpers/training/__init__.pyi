@@ -23,6 +23,7 @@ from .finetuning_methods import (
     qat as qat,
     sparse as sparse,
 )
+from .finished_runs import load_adapter as load_adapter
 from .memory import (
     RECIPES as RECIPES,
     activation_bytes as activation_bytes,
@@ -41,4 +42,4 @@ from .scaling_laws import (
     resampled_laws as resampled_laws,
     residuals as residuals,
 )
-from .trainer import load_adapter as load_adapter, train as train
+from .trainer import train as train

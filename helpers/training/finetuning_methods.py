@@ -46,6 +46,8 @@ CONFIGS = {
     "prefix": PrefixTuningConfig,
     "prompt": PromptTuningConfig,
 }
+DECODER_LAYERS = ("num_decoder_layers", "decoder_layers", "num_hidden_layers")  # what configurations call their number,
+DECODER_HEADS = ("decoder_attention_heads", "num_attention_heads")  # and that of the heads in each
 WHOLE = tuple(
     kind for kind, config in CONFIGS.items() if config is None and kind != "bottleneck"
 )  # these leave a whole model, the others an adapter
@@ -232,14 +234,16 @@ def adapt(model, method: Method, seed: int = 0):
 
 
 def _heads_of(model) -> dict:
-    """How wide a prefix is: peft takes the model's width for that of its heads together, which in T5 may differ."""
+    """The shape of a decoder's keys and values: peft takes the model's width for that of its heads together, which in
+    T5 may differ, and the encoder's numbers for the decoder's.
+    """
     config = model.config
-    width = getattr(config, "d_kv", config.hidden_size // config.num_attention_heads)
-    return {
-        "num_layers": getattr(config, "num_decoder_layers", None) or config.num_hidden_layers,
-        "num_attention_heads": config.num_attention_heads,
-        "token_dim": config.num_attention_heads * width,
-    }
+    layers, heads = (
+        next(getattr(config, name) for name in names if getattr(config, name, None))
+        for names in (DECODER_LAYERS, DECODER_HEADS)
+    )
+    width = getattr(config, "d_kv", config.hidden_size // heads)
+    return {"num_layers": layers, "num_attention_heads": heads, "token_dim": heads * width}
 
 
 def _selected(model, targets):

@@ -18,7 +18,7 @@ from helpers.data.findings import visible
 from helpers.data.lengths import token_lengths
 from helpers.evaluation.statistics import mean_interval, paired_difference
 from helpers.settings import PROFILES
-from helpers.training.trainer import ADAPTER, ADAPTER_CONFIG, Run
+from helpers.training.finished_runs import ADAPTER, ADAPTER_CONFIG, Run
 
 CARD = "README.md"
 TO_FILL_IN = (

@@ -11,9 +11,10 @@ from helpers.compression.distillation import distillation_loss, half_of, kept_la
 from helpers.data.pairs import IGNORED, Collator
 from helpers.models.generation import generate
 from helpers.models.sizes import SHAPES, count_parameters, untrained
-from helpers.run_records import fingerprint
+from helpers.run_records import TrainingError, fingerprint
 from helpers.training.finetuning_methods import distilled, full
-from helpers.training.trainer import TrainingError, load_run, train
+from helpers.training.finished_runs import load_run
+from helpers.training.trainer import train
 from tests.training.training_cases import tiny_pairs, tiny_settings
 
 SOFT = distilled(1.0, 2.0, 1e-2)

@@ -28,7 +28,8 @@ from helpers.models.generation import generate
 from helpers.models.loading import head_is_tied
 from helpers.run_records import fingerprint
 from helpers.training.finetuning_methods import adapt, lora, qat
-from helpers.training.trainer import load_run, train
+from helpers.training.finished_runs import load_run
+from helpers.training.trainer import train
 from tests.compression.quantization_cases import wide_model
 from tests.training.training_cases import logits, tiny_batch, tiny_pairs, tiny_settings
 

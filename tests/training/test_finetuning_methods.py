@@ -22,7 +22,8 @@ from helpers.training.finetuning_methods import (
     selective,
     sparse,
 )
-from helpers.training.trainer import load_run, train
+from helpers.training.finished_runs import load_run
+from helpers.training.trainer import train
 from tests.training.training_cases import tiny_pairs, tiny_settings
 
 ALL = [full(), lora(4), ia3(), selective(), bottleneck(3), prefix_tuning(5), prompt_tuning(5)]
@@ -89,6 +90,18 @@ def test_the_low_rank_arithmetic_is_that_of_peft(tiny_model):
     shape = tiny_model.config
     keys_and_values = 2 * shape.num_decoder_layers * shape.num_heads * shape.d_kv
     assert count_parameters(adapt(tiny_model, prefix_tuning(5))).trainable == 5 * keys_and_values
+
+
+def test_a_prefix_has_the_decoders_shape_where_the_encoder_has_another():
+    from transformers import BartConfig, BartForConditionalGeneration
+
+    sizes = {"vocab_size": 100, "d_model": 32, "encoder_ffn_dim": 64, "decoder_ffn_dim": 64}
+    layers = {"encoder_layers": 3, "decoder_layers": 2, "encoder_attention_heads": 4, "decoder_attention_heads": 2}
+    adapted = adapt(BartForConditionalGeneration(BartConfig(**sizes, **layers)), prefix_tuning(5))
+    ids = torch.arange(4, 18).view(2, 7)
+    adapted(input_ids=ids, attention_mask=torch.ones_like(ids), labels=ids).loss.backward()
+    [prefix] = [weight for weight in adapted.parameters() if weight.requires_grad]
+    assert prefix.shape == (5, 2 * 2 * 32) and prefix.grad.abs().sum() > 0
 
 
 def test_flan_t5_base_has_the_published_counts():

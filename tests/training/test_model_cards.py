@@ -13,10 +13,10 @@ from huggingface_hub import ModelCard
 from helpers.data.loading import load_dialogues
 from helpers.evaluation.statistics import mean_interval, paired_difference
 from helpers.models.generation import generate
-from helpers.run_records import fingerprint
+from helpers.run_records import TrainingError, fingerprint
 from helpers.settings import PROFILES, load_settings
+from helpers.training.finished_runs import load_adapter
 from helpers.training.model_cards import export_adapter, literal, public_name
-from helpers.training.trainer import TrainingError, load_adapter
 from tests.tiny_world import tiny_settings
 from tests.training.training_cases import tiny_run
 

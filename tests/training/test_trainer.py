@@ -12,9 +12,11 @@ import torch
 from helpers.data.pairs import Collator
 from helpers.models.generation import generate
 from helpers.models.sizes import count_parameters
-from helpers.run_records import Record, fault, fingerprint, latest_checkpoint
+from helpers.run_records import Record, TrainingError, fault, fingerprint, latest_checkpoint
 from helpers.training.finetuning_methods import bottleneck, ia3, prefix_tuning, prompt_tuning, selective
-from helpers.training.trainer import SteadyTrainer, TrainingError, load_run, train
+from helpers.training.finished_runs import load_run
+from helpers.training.steady_trainer import SteadyTrainer
+from helpers.training.trainer import train
 from tests.training.training_cases import METHODS, tiny_pairs, tiny_run, tiny_settings, with_dropout
 
 ROOT = Path(__file__).parents[2]
