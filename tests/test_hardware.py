@@ -21,7 +21,7 @@ needs_glibc = pytest.mark.skipif(
 @pytest.fixture
 def asked(monkeypatch):
     """Opens a port that answers as it is told, as the hub's proxy; gives how to start it, and the connections made."""
-    made, opened = [], []
+    made, serving, over = [], [], threading.Event()
     for name in (*hardware.PROXIES, "no_proxy", "NO_PROXY"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(hardware.hub, "HF_HUB_OFFLINE", False)
@@ -29,24 +29,29 @@ def asked(monkeypatch):
 
     def start(answer):
         server = socket.create_server(("127.0.0.1", 0))
-        opened.append(server)
+        server.settimeout(0.05)  # else the thread would wait for a question for ever
 
         def serve():
-            with suppress(OSError):
-                while True:
+            while not over.is_set():
+                with suppress(OSError):
                     connection, _ = server.accept()
                     made.append(connection)
                     if answer:
                         connection.sendall(answer)
                         connection.close()
+            server.close()
 
-        threading.Thread(target=serve, daemon=True).start()
+        serving.append(threading.Thread(target=serve))
+        serving[-1].start()
         monkeypatch.setattr(hardware.hub, "ENDPOINT", f"http://127.0.0.1:{server.getsockname()[1]}")
         return made
 
     yield start
-    for each in (*opened, *made):
-        each.close()
+    over.set()
+    for thread in serving:
+        thread.join()
+    for connection in made:
+        connection.close()
 
 
 @pytest.mark.parametrize(
