@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 
 from helpers.visualization.labels import draw_levels, entitle, name_curves
 from helpers.visualization.palette import BLUE, SERIES, colour_of
-from helpers.visualization.plots import bare, draw_seeds, finished, with_seeds
+from helpers.visualization.plots import bare, draw_seeds, finished, number_plainly, with_seeds
 
 
 def plot_losses(losses: Mapping, title: str = "") -> Figure:
@@ -103,6 +103,7 @@ def plot_lines(x: Sequence[float], series: Mapping, xlabel: str, ylabel: str, ti
     axes.set_yscale("log")
     axes.set_xticks(range(len(x)), [str(place) for place in x])
     axes.margins(x=0.2)
+    number_plainly(axes.yaxis)
     finished(figure, axes, xlabel, ylabel, title)
     name_curves(figure, axes, {name: (len(x) - 1, values[-1]) for name, values in series.items()}, colours)
     return figure

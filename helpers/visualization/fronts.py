@@ -8,16 +8,14 @@ from collections.abc import Collection, Mapping
 
 import matplotlib.pyplot as plt
 from matplotlib.figure import Figure
-from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from helpers.compression.variants import Variant, front
 from helpers.evaluation.statistics import exactly
 from helpers.visualization.labels import entitle, label_apart, literally
 from helpers.visualization.palette import colour_of, ink
-from helpers.visualization.plots import bare
+from helpers.visualization.plots import bare, number_plainly
 
 MARKERS = ("o", "s", "^", "D")  # of one group after the other
-STEPS = (1, 1.5, 2, 3, 5, 7)  # of a logarithmic axis: prices rarely span powers of ten
 # A price in `helpers.compression.variants.PRICES` -> the name of its axis, and a variant's place on it.
 AXES = {
     "file": ("file, MB (logarithmic)", lambda variant: exactly(variant.file_bytes / 1e6)),
@@ -96,7 +94,9 @@ def plot_front(
             markersize=6,
             markerfacecolor=colour if name in front else "white",
         )
-    _logarithmic(axes)
+    axes.set_xscale("log")
+    axes.margins(x=0.06)
+    number_plainly(axes.xaxis)
     axes.set_xlabel(xlabel)
     axes.set_ylabel(ylabel)
     bare(axes)
@@ -106,14 +106,6 @@ def plot_front(
     label_apart(figure, axes, {name: (x.estimate, y.estimate) for name, (x, y) in points.items()}, numbers)
     plt.close(figure)
     return figure
-
-
-def _logarithmic(axes):
-    axes.set_xscale("log")
-    axes.margins(x=0.06)
-    axes.xaxis.set_major_locator(LogLocator(subs=STEPS))
-    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    axes.xaxis.set_minor_formatter(NullFormatter())
 
 
 def _list_names(axes, numbers, groups, markers, front):

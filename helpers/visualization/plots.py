@@ -7,10 +7,31 @@ from collections.abc import Mapping, Sequence
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogFormatter, LogLocator, NullFormatter
 from matplotlib.transforms import ScaledTranslation
 
 from helpers.visualization.labels import HALO, draw_levels, entitle, label_apart, literally
 from helpers.visualization.palette import BLUE, GREEN, PALE, PINK, RED, SERIES, colour_of, ink
+
+# What a logarithmic axis spans at most (highest by lowest) -> where it has numbers in each power of ten.
+LOG_STEPS = {50: (1, 1.5, 2, 3, 5, 7), 1000: (1, 2, 5)}
+
+
+class PlainNumbers(LogFormatter):
+    """Numbers of a logarithmic axis as one writes them: 0.02, not 2 × 10⁻²."""
+
+    def __call__(self, value, place=None):
+        """The text at a tick."""
+        return np.format_float_positional(value, precision=4, fractional=False, trim="-")
+
+
+def number_plainly(axis):
+    """Plain numbers along a logarithmic axis on which all is drawn, the fewer to a power of ten the more it spans."""
+    low, high = axis.get_view_interval()
+    steps = next((steps for span, steps in LOG_STEPS.items() if high < span * low), (1,))
+    axis.set_major_locator(LogLocator(subs=steps))
+    axis.set_major_formatter(PlainNumbers())
+    axis.set_minor_formatter(NullFormatter())
 
 
 def bare(axes):
@@ -279,6 +300,7 @@ def plot_prices(
         axes.plot(price, interval.estimate, "o", color=colour, markersize=8)
         draw_seeds(axes, [price] * len(means), means, colour, (-8, 0))
     axes.margins(x=0.2)
+    number_plainly(axes.xaxis)
     finished(figure, axes, with_seeds(xlabel, seeds), ylabel, title)
     draw_levels(figure, axes, level)  # first, because it changes the axis on which the names find their places
     label_apart(figure, axes, {name: (price, interval.estimate) for name, (price, interval) in prices.items()})

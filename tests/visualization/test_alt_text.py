@@ -104,7 +104,7 @@ def test_long_lists_are_cut_and_lists_beside_a_panel_told():
     points = {f"variant {number}": (interval(10 + number, 1), interval(0.5)) for number in range(20)}
     figure = plot_front(points, dict.fromkeys(points, "family"), ["variant 3"], "file, MB (logarithmic)", "ROUGE-1")
     text = describe(figure)
-    assert text.startswith("Dot chart. Horizontal axis: file, MB (logarithmic), 10 to 30. ")
+    assert text.startswith("Dot chart. Horizontal axis: file, MB (logarithmic), 9 to 30. ")
     assert text.endswith("List beside it: family, " + ", ".join(list(points)[:11]) + ", and 9 more.")
     figure, axes = plt.subplots()
     axes.set_title("long " * 1000)

@@ -220,6 +220,21 @@ def test_lines_have_their_places_in_order_and_a_logarithmic_height():
     assert [label.get_text() for label in axes.get_xticklabels()] == ["tensor", "64", "32"]
 
 
+@pytest.mark.parametrize(
+    "heights, expected",
+    [
+        ([0.011, 0.05], ["0.015", "0.02", "0.03", "0.05"]),
+        ([0.011, 0.9], ["0.02", "0.05", "0.1", "0.2", "0.5"]),
+        ([0.00002, 0.9], ["0.0001", "0.001", "0.01", "0.1"]),
+    ],
+)
+def test_a_logarithmic_axis_has_plain_numbers_as_many_as_it_has_room_for(heights, expected):
+    axes = plot_lines([1, 2], {"error": heights}, "bits", "error").axes[0]
+    low, high = heights
+    ticks = zip(axes.get_yticks(), axes.get_yticklabels())
+    assert [label.get_text() for place, label in ticks if low <= place <= high] == expected
+
+
 def test_a_tradeoff_has_a_cross_for_each_point_and_joins_what_belongs_together():
     points = {
         "full 1": (Interval(0.1, 0.0, 0.2), Interval(0.5, 0.4, 0.6)),
