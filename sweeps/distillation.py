@@ -54,7 +54,7 @@ STEPS, LONG, LONGEST = 200, 600, 1800  # of every student, and of those that are
 PAUSE, BATCH = 100, PROFILES["pocket"]["batch_size"]  # steps between validations; dialogues in a step
 ENDLESS_SEEDS = SEEDS[:3]  # of students that are trained longest, or on endless dialogues
 CLASS_TEACHER = {"steps": 200, "learning_rate": 2e-3}
-CLASS_STEPS, CLASS_TEMPERATURE, CLASS_RATE = 100, 2.0, 8e-3  # of its students; the rate as above
+CLASS_STEPS, CLASS_BATCH, CLASS_TEMPERATURE, CLASS_RATE = 100, 16, 2.0, 8e-3  # of its students; the rate as above
 
 
 @dataclass(frozen=True)
@@ -309,6 +309,7 @@ class Bench:
             alpha=point.alpha,
             temperature=point.temperature,
             steps=CLASS_STEPS,
+            batch_size=CLASS_BATCH,
             learning_rate=point.rate,
         )
 

@@ -106,7 +106,8 @@ class TrainingLoop(ABC):
     """Steps of one training, one after the other.
 
     Args:
-        policy: changed in place.
+        policy: changed in place. To go on where another process or cell was stopped, make the policy anew: a run is
+            known by the weights it starts from.
         config: a `LoopConfig`.
         seed: of the order of the rows and of everything that is drawn.
         count: how many rows (prompts, pairs) there are to draw from.
@@ -156,7 +157,7 @@ class TrainingLoop(ABC):
                 slow, not after every step, so that it takes little of the time (`helpers.progress.Sparing`).
         Raises:
             AlignmentError: the loss or a score is not a number. KeyboardInterrupt: on Ctrl-C; the same call goes on
-                from the last checkpoint.
+                from the last checkpoint, as does a new loop with a policy as it was before.
         """
         stopped, told = "", Sparing(listener)
         alone = nullcontext() if self.folder is None else claimed(self.folder)

@@ -119,6 +119,7 @@ def reinforce(
     """Trains a decoder, in place, by `trl.GRPOTrainer` with a reward that a function computes from the text.
 
     Args:
+        model: with the weights it starts from, also where a stopped run is to go on: a run is known by them.
         reward: (completion, problem) -> a finite number.
         steps: at least 1; batch_size: completions in a step, whole groups of `group_size`.
         rate: AdamW's, constant after five steps.
@@ -130,7 +131,8 @@ def reinforce(
         `METRICS` of each step.
     Raises:
         ValueError: a group of one, batches that are not whole groups, fewer problems than a step needs, no step; a
-            reward that is not a finite number. KeyboardInterrupt: on Ctrl-C; the same call goes on.
+            reward that is not a finite number. KeyboardInterrupt: on Ctrl-C; the same call goes on, with the model as
+            it was before.
     Source: Shao et al. 2024, section 4.1, as trl does it by default: no KL penalty, and a loss that counts every token
         alike (Yu et al. 2025). The seed is set for Python, numpy and torch as a whole, as trl does.
     """

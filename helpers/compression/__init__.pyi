@@ -65,4 +65,5 @@ from .variants import (
     missing_families as missing_families,
     read_variants as read_variants,
     slug as slug,
+    token_milliseconds as token_milliseconds,
 )
