@@ -23,7 +23,7 @@ import torch
 from huggingface_hub import constants as hub
 
 hub.HF_HUB_DISABLE_TELEMETRY = True  # else trl reports to the hub which trainer a learner starts
-PROXIES = ("https_proxy", "HTTPS_PROXY", "all_proxy", "ALL_PROXY", "http_proxy", "HTTP_PROXY")
+PROXIES = ("https_proxy", "all_proxy", "http_proxy")  # in any case: on Windows names have none
 REMEMBERED = 60.0  # seconds: as long a hub that did not answer is not asked again, since each question is a wait
 _silent_since: dict[str, float] = {}
 
@@ -73,13 +73,21 @@ def _answers(timeout):
 
 
 def _proxies():
-    """{variable: address} of the proxies that libraries take from the environment, in the order in which they count."""
-    found = {}
-    for lower, upper in zip(PROXIES[::2], PROXIES[1::2]):
-        name = lower if lower in os.environ else upper
-        found |= {name: os.environ[name]} if os.environ.get(name) else {}
-    excepted = os.environ.get("no_proxy", os.environ.get("NO_PROXY", "")).split(",")
-    return {} if "*" in [host.strip() for host in excepted] else found
+    """{variable: address} of the proxies that libraries take from the environment, in the order in which they count.
+
+    A variable is called as it stands in the environment: Windows has capital letters alone.
+    """
+    found = urllib.request.getproxies_environment()  # {"https": address, …}: what libraries read too
+    if "*" in [host.strip() for host in found.get("no", "").split(",")]:
+        return {}
+    addresses = {name: found.get(name.removesuffix("_proxy")) for name in PROXIES}
+    return {_as_it_stands(name, address): address for name, address in addresses.items() if address}
+
+
+def _as_it_stands(name, address):
+    """The variable of this name, in any case, that holds the address; in small letters where there are several."""
+    names = sorted(os.environ, reverse=True)  # small letters first
+    return next(each for each in names if each.lower() == name and os.environ[each] == address)
 
 
 def proxy_variable() -> str:
@@ -102,6 +110,8 @@ def _address_fault(name, address):
             kind, whole = f" (a proxy of kind {parts.scheme!r})", False
     except ValueError:  # a port that is no number
         whole = False
+    if address != address.strip(" "):  # which `set HTTPS_PROXY= http://…` makes on Windows
+        kind, whole = " (a blank before or after the address)", False
     return "" if whole else f"{name}{kind}: is no address like http://proxy.example.org:8080; correct or unset it"
 
 

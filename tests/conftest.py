@@ -2,6 +2,8 @@
 files.
 """
 
+import os
+
 import pytest
 from hypothesis import settings
 
@@ -51,6 +53,13 @@ def dialogues():
 def summaries():
     """What `tiny_model` says about each of `dialogues`; from 5 to 40 tokens."""
     return list(SUMMARIES)
+
+
+@pytest.fixture
+def no_proxies(monkeypatch):
+    """The environment names no proxy, and no exception from one."""
+    for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
+        monkeypatch.delenv(name)
 
 
 @pytest.fixture(scope="session")

@@ -1,6 +1,7 @@
 """What a process holds, as the system sees it; whether the hub answers, and how long that takes to find out."""
 
 import logging
+import os
 import platform
 import socket
 import threading
@@ -19,11 +20,9 @@ needs_glibc = pytest.mark.skipif(
 
 
 @pytest.fixture
-def asked(monkeypatch):
+def asked(no_proxies, monkeypatch):
     """Opens a port that answers as it is told, as the hub's proxy; gives how to start it, and the connections made."""
     made, serving, over = [], [], threading.Event()
-    for name in (*hardware.PROXIES, "no_proxy", "NO_PROXY"):
-        monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(hardware.hub, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(hardware, "_silent_since", {})
 
@@ -78,13 +77,40 @@ def test_no_more_is_waited_than_was_asked_for(asked, monkeypatch):
 
 def test_a_proxy_with_a_wrong_port_is_no_traceback(asked, monkeypatch):
     monkeypatch.setattr(hardware.hub, "ENDPOINT", "https://huggingface.co")
-    monkeypatch.setenv("https_proxy", "http://proxy.corp:port")
-    assert not hardware.hub_is_reachable() and hardware.hub_advice().startswith("https_proxy: is no address like")
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy.corp:port")
+    assert not hardware.hub_is_reachable() and hardware.hub_advice().startswith("HTTPS_PROXY: is no address like")
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy.corp:8080")
+    assert hardware.hub_advice() == "is the proxy in HTTPS_PROXY right?"
+
+
+class OfWindows(dict):
+    """An environment that keeps names in capital letters, and finds them in any case."""
+
+    def __contains__(self, name):
+        return super().__contains__(name.upper())
+
+    def __getitem__(self, name):
+        return super().__getitem__(name.upper())
+
+    def get(self, name, default=None):
+        return super().get(name.upper(), default)
+
+
+def test_a_variable_is_called_as_it_stands_in_the_environment_of_windows(monkeypatch):
+    monkeypatch.setattr(os, "environ", OfWindows(ALL_PROXY="http://proxy.corp:80", HTTP_PROXY="http://proxy.corp:port"))
+    assert hardware.proxy_variable() == "ALL_PROXY" and hardware.proxy_fault().startswith("HTTP_PROXY: is no address")
+
+
+@pytest.mark.skipif(os.name == "nt", reason="there a variable in other letters is the same variable")
+def test_of_variables_in_several_cases_the_one_in_small_letters_counts(no_proxies, monkeypatch):
+    monkeypatch.setenv("HTTPS_PROXY", "http://proxy.corp:port")
     monkeypatch.setenv("https_proxy", "http://proxy.corp:8080")
-    assert hardware.hub_advice() == "is the proxy in https_proxy right?"
+    assert hardware.proxy_fault() == "" and hardware.proxy_variable() == "https_proxy"
+    monkeypatch.setenv("https_proxy", "")  # which libraries take for no proxy at all
+    assert hardware.proxy_fault() == "" == hardware.proxy_variable()
 
 
-@pytest.mark.parametrize("name", hardware.PROXIES)
+@pytest.mark.parametrize("name", [*hardware.PROXIES, *map(str.upper, hardware.PROXIES), "Https_Proxy"])
 @pytest.mark.parametrize(
     "address, fault",
     [
@@ -95,6 +121,8 @@ def test_a_proxy_with_a_wrong_port_is_no_traceback(asked, monkeypatch):
         ("http://proxy.corp:port", ": is no address like http://proxy"),
         ("proxy.corp:8080\n", ": is no address like http://proxy"),
         ("http://[::1", ": is no address like http://proxy"),
+        (" http://proxy.corp:8080", " (a blank before or after the address): is no address like http://proxy"),
+        ("http://proxy.corp:8080 ", " (a blank before or after the address): is no address like http://proxy"),
         ("proxy.corp:8080", ""),
     ],
 )
@@ -102,7 +130,8 @@ def test_no_library_meets_a_proxy_of_which_it_would_stop(asked, monkeypatch, nam
     """httpx reads every one of these variables before its first request, and raises errors of its own."""
     made = asked(b"HTTP/1.1 200 OK\r\n\r\n")
     monkeypatch.setenv(name, address)
-    assert hardware.proxy_fault().startswith(f"{name}{fault}" if fault else "")
+    name = next(each for each in os.environ if each.lower() == name.lower())  # Windows makes capital letters of it
+    assert hardware.proxy_fault().startswith(f"{name}{fault}") if fault else hardware.proxy_fault() == ""
     if fault:
         assert not hardware.hub_is_reachable() and not made and hardware.hub_advice() == hardware.proxy_fault()
     monkeypatch.setenv("NO_PROXY", "*")

@@ -9,7 +9,7 @@ import re
 import tokenize
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 from helpers.data.records import Problem, Row, require_columns
@@ -23,6 +23,7 @@ LISTS = {  # whether it is the dialogue -> what to do with a list in one cell
     False: "call the column summaries, or write one text",
 }
 CHAT = re.compile(r"""\s*\[\s*\{\s*['"]""")  # how a chat begins that was written into one cell
+UNREAD = "is no list of messages that can be read"
 UNSPOKEN = ("system", "developer")  # roles whose text is an order to a model, and no turn
 
 
@@ -119,7 +120,10 @@ def read_turns(messages) -> str | None:
     for message in messages if isinstance(messages, list) else [None]:
         if not isinstance(message, dict):
             return None
-        role, said = (next((message[key] for key in keys if key in message), None) for keys in (ROLES, TEXTS))
+        role = next((message[key] for key in ROLES if key in message), None)
+        texts = [message[key] for key in TEXTS if key in message]
+        # Null is nothing said: so programs write a message that only calls a tool.
+        said = next((text for text in texts if text is not None), "" if texts else None)
         if isinstance(said, list):  # parts, of which some may be pictures
             said = " ".join(
                 part["text"] for part in said if isinstance(part, dict) and isinstance(part.get("text"), str)
@@ -131,10 +135,15 @@ def read_turns(messages) -> str | None:
     return "\n".join(turns)
 
 
+def chat_column(rows: Sequence[Row]) -> str:
+    """The column in which a chat may stand: `dialogue`, or where no row has it `messages` or `conversations`."""
+    names = {name for row in rows for name in row.values}
+    return next((name for name in ("dialogue", *MESSAGES) if name in names), "dialogue")
+
+
 def with_dialogue(rows: Sequence[Row]) -> Sequence[Row]:
     """The rows with a text as `dialogue` where a chat stands there, or in a column `messages` or `conversations`."""
-    names = {name for row in rows for name in row.values}
-    column = next((name for name in ("dialogue", *MESSAGES) if name in names), None)
+    column = chat_column(rows)
     read = [
         row if (text := read_turns(row.values.get(column))) is None else _renewed(row, column, text) for row in rows
     ]
@@ -160,15 +169,16 @@ def check_rows(rows: Sequence[Row], source: str, id_prefix: str = "row", remedy:
     Raises:
         DataError: a column is missing from every row. Faults of single rows are returned, not raised.
     """
-    rows = with_dialogue(rows)
+    chat, rows = chat_column(rows), with_dialogue(rows)
     layout = Layout.of(rows)
+    layout = replace(layout, extras=tuple(name for name in layout.extras if name != chat))  # a row's that is not read
     require_columns(rows, source, ["dialogue", *layout.summaries], remedy)
     records, problems, lines, kinds = [], [], {}, {}
     for line, values in rows:
         if layout.id is None:
             values = values | {"id": f"{id_prefix}-{line}"}
         record, faults = _to_record(values, layout)
-        faults += _extra_faults(values, layout, kinds)
+        faults = _in_column(chat, faults, values) + _extra_faults(values, layout, kinds)
         if record["id"] in lines and not text_fault(record["id"]):
             faults.append((layout.id or "id", f"{record['id']!r} is the id of row {lines[record['id']]} too"))
         lines.setdefault(record["id"], line)
@@ -215,6 +225,14 @@ def _to_record(values, layout):
         "summaries": summaries,
         **extras,
     }, []
+
+
+def _in_column(chat, faults, values):
+    """The faults with those of a row's dialogue in the column that the source has for it."""
+    if chat == "dialogue":
+        return faults
+    unread = text_fault(values.get(chat)) != "is empty"  # a chat that was read stands in `dialogue` instead
+    return [(chat, UNREAD if unread else what) if column == "dialogue" else (column, what) for column, what in faults]
 
 
 def _list_fault(column, text):

@@ -177,11 +177,11 @@ def _meant_delimiter(rows, path):
 
 def _named(rows, path):
     """(rows with the names that the loader wants, findings about names that are missing or spelled otherwise)."""
-    findings, renamed, rows = [], {}, with_dialogue(rows)
-    names = list(dict.fromkeys(name for row in rows for name in row.values))
-    for column in ("dialogue", *Layout.of(rows).summaries):
+    findings, renamed, read = [], {}, with_dialogue(rows)
+    names = list(dict.fromkeys(name for row in read for name in row.values))
+    for column in ("dialogue", *Layout.of(read).summaries):
         try:
-            require_columns(rows, str(path), [column])
+            require_columns(read, str(path), [column])
         except DataError as error:
             near = next((name for name in names if name.strip().casefold() == column), None)
             single_turns = column == "dialogue" and not near and _have_turns(names)

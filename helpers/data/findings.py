@@ -23,6 +23,7 @@ REMEDIES = {  # part of what the loader says -> what to do about it
     "(type list), not a text": "write a text; the turns of a dialogue stand on a line each in it",
     "not a text": "write a text; a number needs quotes around it",
     "holds a list of": "write one text; several summaries stand in a column 'summaries'",
+    "is no list of messages": "write a list of objects with role and content, as programs around chat models do",
     "begins like a list of messages": "write one text, with each turn on a line, as name: what is said",
     "begins like a list": "write the list again, or each summary into a column: summary1, summary2",
     "is the id of row": "give every row an id of its own, or delete the repeated row",

@@ -64,11 +64,16 @@ def token_lengths(rows: Sequence, tokenizer) -> list[Length]:
 
 
 def a_few(rows: Dataset, count: int) -> Dataset:
-    """So many rows of each part (the column `part`, where there is one), evenly from the first to the last."""
+    """So many rows of each part (the column `part`, where there is one), or all where it has fewer: the first one, and
+    others at equal distances as far as the end.
+    """
     parts: dict[str, list[int]] = {}
     for number, part in enumerate(rows["part"] if "part" in rows.column_names else [""] * len(rows)):
         parts.setdefault(part, []).append(number)
-    kept = [place for numbers in parts.values() for place in numbers[:: max(1, len(numbers) // count)][:count]]
+    kept = []
+    for numbers in parts.values():
+        most = min(count, len(numbers))
+        kept += [numbers[place * len(numbers) // most] for place in range(most)]
     return rows.select(sorted(kept))
 
 

@@ -65,7 +65,7 @@ def load_dialogues(settings: Settings, on_bad_rows: str = "error") -> DatasetDic
     settle(problems, sum(len(split.records) for split in checked.values()), on_bad_rows)
     merged = {split: merge_annotators(found.records) for split, found in checked.items()}
     if not is_kits_own(settings):
-        merged = {split: _renamed(records) for split, records in merged.items()}
+        merged = _renamed(merged)
     if WHOLE in merged:
         source = tables[WHOLE].source
         merged = split_by_hash(merged[WHOLE], source, key="id" if checked[WHOLE].has_ids else "dialogue")
@@ -81,17 +81,22 @@ def is_kits_own(settings: Settings) -> bool:
     return os.path.isabs(settings.data) and (Path(settings.data).parent / "world.json").is_file()
 
 
-def _renamed(records):
-    """The rows of data that are not the kit's own: a column that is called like one of the kit's gets another name."""
-    taken = {name for record in records for name in record}
+def _renamed(splits):
+    """The rows of data that are not the kit's own, by split: a column that is called like one of the kit's gets another
+    name, the same in all splits.
+    """
+    taken = {name for records in splits.values() for record in records for name in record}
     if not taken & set(MEANT):
-        return records
+        return splits
     names = {}
     for name in MEANT:
         names[name] = f"own_{name}"
         while names[name] in taken:
             names[name] = f"own_{names[name]}"
-    return [{names.get(name, name): value for name, value in record.items()} for record in records]
+    return {
+        split: [{names.get(name, name): value for name, value in record.items()} for record in records]
+        for split, records in splits.items()
+    }
 
 
 def _tasks_file(settings):

@@ -19,7 +19,9 @@ def pair_losses(model, tokenizer, pairs, batch_size: int = 50) -> np.ndarray:
     """
     _check_lengths(model.config, pairs)
     order = sorted(range(len(pairs)), key=lambda row: len(pairs[row]["input_ids"]))
-    losses, collate = np.zeros(len(pairs)), Collator(tokenizer.pad_token_id)
+    endless = positions(model.config) == completion_positions(model.config) == float("inf")
+    # Rounding up to a multiple of 8 could exceed the positions.
+    losses, collate = np.zeros(len(pairs)), Collator(tokenizer.pad_token_id, multiple=8 if endless else 1)
     with evaluating(model):
         for start in range(0, len(order), batch_size):
             chosen = order[start : start + batch_size]

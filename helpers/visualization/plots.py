@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogFormatter, LogLocator, NullFormatter
+from matplotlib.ticker import LogFormatter, LogLocator, MaxNLocator, NullFormatter, NullLocator
 from matplotlib.transforms import ScaledTranslation
 
 from helpers.visualization.labels import HALO, draw_levels, entitle, label_apart, literally
@@ -15,21 +15,28 @@ from helpers.visualization.palette import BLUE, GREEN, PALE, PINK, RED, SERIES, 
 
 # What a logarithmic axis spans at most (highest by lowest) -> where it has numbers in each power of ten.
 LOG_STEPS = {50: (1, 1.5, 2, 3, 5, 7), 1000: (1, 2, 5)}
+NARROW = 3  # an axis that spans less has equal steps: of those above, it may hold a single number or none
 
 
 class PlainNumbers(LogFormatter):
     """Numbers of a logarithmic axis as one writes them: 0.02, not 2 × 10⁻²."""
 
     def __call__(self, value, place=None):
-        """The text at a tick."""
-        return np.format_float_positional(value, precision=4, fractional=False, trim="-")
+        """The text at a tick: all its digits, but for the last few of a float, where 0.15 is 0.15000000000000002."""
+        return np.format_float_positional(value, precision=12, fractional=False, trim="-")
 
 
 def number_plainly(axis):
-    """Plain numbers along a logarithmic axis on which all is drawn, the fewer to a power of ten the more it spans."""
+    """Plain numbers along a logarithmic axis on which all is drawn, the fewer to a power of ten the more it spans; at
+    least two of them.
+    """
     low, high = axis.get_view_interval()
-    steps = next((steps for span, steps in LOG_STEPS.items() if high < span * low), (1,))
-    axis.set_major_locator(LogLocator(subs=steps))
+    if high < NARROW * low:
+        axis.set_major_locator(MaxNLocator(nbins=5, steps=[1, 2, 5, 10]))
+        axis.set_minor_locator(NullLocator())
+    else:
+        steps = next((steps for span, steps in LOG_STEPS.items() if high < span * low), (1,))
+        axis.set_major_locator(LogLocator(subs=steps))
     axis.set_major_formatter(PlainNumbers())
     axis.set_minor_formatter(NullFormatter())
 

@@ -83,9 +83,7 @@ def test_another_package_of_the_kits_name_is_named(places, tmp_path, monkeypatch
         ("http://user:secret@proxy.corp:8080", ""),
     ],
 )
-def test_a_proxy_with_a_wrong_address_is_named(monkeypatch, address, fault):
-    for name in (*hardware.PROXIES, "no_proxy", "NO_PROXY"):
-        monkeypatch.delenv(name, raising=False)
+def test_a_proxy_with_a_wrong_address_is_named(no_proxies, monkeypatch, address, fault):
     monkeypatch.setenv("HTTPS_PROXY", address)
     monkeypatch.setattr(hardware.hub, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(hardware, "_answers", lambda timeout: False)
@@ -95,15 +93,13 @@ def test_a_proxy_with_a_wrong_address_is_named(monkeypatch, address, fault):
     assert bool(row.remedy) == bool(fault) and "secret" not in str(row)
 
 
-def test_a_wrong_address_of_another_proxy_is_named_too(monkeypatch):
-    for name in (*hardware.PROXIES, "no_proxy", "NO_PROXY"):
-        monkeypatch.delenv(name, raising=False)
-    monkeypatch.setenv("http_proxy", "http://proxy.corp:port")
+def test_a_wrong_address_of_another_proxy_is_named_too(no_proxies, monkeypatch):
+    monkeypatch.setenv("HTTP_PROXY", "http://proxy.corp:port")
     monkeypatch.setattr(hardware.hub, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(hardware, "_answers", lambda timeout: True)
     monkeypatch.setattr(hardware, "_silent_since", {})
     (row,) = [row for row in doctor.hardware_rows() if row.name == "model hub"]
-    assert row.found.startswith("not reachable (of") and row.remedy.startswith("http_proxy: is no address like")
+    assert row.found.startswith("not reachable (of") and row.remedy.startswith("HTTP_PROXY: is no address like")
 
 
 @pytest.mark.parametrize("state", ["missing", "interrupted"])

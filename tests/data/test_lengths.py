@@ -4,8 +4,9 @@ import json
 from dataclasses import replace
 
 import pytest
+from datasets import Dataset
 
-from helpers.data.lengths import fitting_dialogues, token_lengths
+from helpers.data.lengths import a_few, fitting_dialogues, token_lengths
 from helpers.data.loading import load_dialogues
 from helpers.data.pairs import encode_pairs, summary_pairs
 from helpers.data.prompts import TEMPLATES, build_prompt
@@ -121,3 +122,13 @@ def test_a_model_without_a_tokenizer_is_named(settings, tmp_path):
     (tmp_path / "empty" / "config.json").write_text(json.dumps({"model_type": "t5"}), encoding="utf-8")
     with pytest.raises(ModelError, match="has no tokenizer .*save it into the same folder"):
         fitting_dialogues(load_settings("pocket", model=str(tmp_path / "empty"), data=settings.data))
+
+
+@pytest.mark.parametrize("rows, count", [(15, 8), (191, 96), (2500, 96), (8, 8), (3, 8)])
+def test_a_few_rows_lie_evenly_over_all_of_each_part(rows, count):
+    part = {"part": ["known"] * rows + ["unseen"] * 5}
+    found = a_few(Dataset.from_dict({"number": list(range(rows)) + [0] * 5} | part), count)
+    numbers = [row["number"] for row in found if row["part"] == "known"]
+    gaps = {after - before for before, after in zip(numbers, [*numbers[1:], rows])}
+    assert numbers[0] == 0 and len(numbers) == min(rows, count) and max(gaps) - min(gaps) <= 1
+    assert len(found) - len(numbers) == 5 and list(found["part"]) == sorted(found["part"])

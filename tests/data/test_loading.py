@@ -107,6 +107,19 @@ def test_no_column_steers_the_labs_because_its_new_name_is_taken(tmp_path):
     assert found["own_own_part"][:] == list(range(9)) and found["own_rude"][:] == ["y"] * 9, "nothing is lost"
 
 
+def test_a_column_gets_the_same_new_name_in_every_split(tmp_path):
+    found = load(
+        write_folder(
+            tmp_path,
+            train=[row(1, part="a", own_part="x")],
+            validation=[row(2, part="b")],
+            test=[row(3, part="c")],
+        )
+    )
+    assert [found[split]["own_own_part"][0] for split in found] == ["a", "b", "c"]
+    assert found["train"]["own_part"][:] == ["x"] and "own_part" not in found["test"].column_names
+
+
 def test_list_of_summaries_alone_is_enough(tmp_path):
     wild = row(7, summaries=["A.", "B."])
     del wild["summary"], wild["topic"]

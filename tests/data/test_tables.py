@@ -224,6 +224,46 @@ def test_a_chat_is_a_dialogue(tmp_path):
     assert len(rows_of(path)) == 12, "also where the column has its right name"
 
 
+def calling(number):
+    return [
+        {"role": "user", "content": f"Is {number} here?"},
+        {"role": "assistant", "content": None, "tool_calls": [{"function": {"name": "find"}}]},
+        {"role": "tool", "content": "yes"},
+        {"role": "assistant", "content": "Yes."},
+    ]
+
+
+def test_a_message_that_only_calls_a_tool_says_nothing(tmp_path):
+    assert read_turns(calling(5)) == "user: Is 5 here?\ntool: yes\nassistant: Yes."
+    assert read_turns([{"role": "user", "content": None, "value": "Hi."}]) == "user: Hi.", "parquet fills up with null"
+    rows = [{"messages": calling(number), "summary": f"{number}."} for number in range(12)]
+    path = write(tmp_path / "a.jsonl", "\n".join(map(json.dumps, rows)))
+    assert len(rows_of(path)) == 12 and not inspect_dialogues(path, load_settings("pocket"), show_progress=False).errors
+
+
+@pytest.mark.parametrize(
+    "messages, what, remedy",
+    [
+        ([{"role": "user", "content": 5}], "is no list of messages that can be read", "write a list of objects with"),
+        ("[{'role': 'user'", "is no list of messages that can be read", "write a list of objects with"),
+        ([{"role": "user", "content": None}], "is empty", "write the text"),
+        (None, "is empty", "write the text"),
+        ([{"role": "user", "content": "half \ud83d"}], "holds half a character", "write the character again"),
+    ],
+)
+def test_a_chat_that_is_no_dialogue_is_named_by_the_column_that_the_file_has(tmp_path, messages, what, remedy):
+    rows = [{"messages": calling(number), "summary": f"{number}."} for number in range(13)]
+    rows[4]["messages"] = messages
+    path = write(tmp_path / "a.jsonl", "\n".join(map(json.dumps, rows)))
+    with pytest.raises(DataError, match=f"row 5, column messages: {what}"):
+        load(path)
+    (error,) = inspect_dialogues(path, load_settings("pocket"), show_progress=False).errors
+    assert (error.line, error.column) == (5, "messages") and error.remedy.startswith(remedy)
+    with pytest.warns(UserWarning, match="column messages"):
+        loaded = load_dialogues(load_settings("pocket", data=str(path)), on_bad_rows="report")
+    assert "messages" not in loaded["train"].column_names, "which a row that was left out would have brought in"
+
+
 CHATS = {
     "of Python": str,
     "of JSON": json.dumps,

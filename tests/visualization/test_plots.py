@@ -11,6 +11,7 @@ from helpers.evaluation.statistics import Interval
 from helpers.visualization.curves import plot_lines, plot_losses, plot_metrics, plot_series
 from helpers.visualization.palette import COLOURS, GREY, METHODS, PALE, colour_of
 from helpers.visualization.plots import (
+    number_plainly,
     percent,
     plot_against,
     plot_grid,
@@ -226,6 +227,10 @@ def test_lines_have_their_places_in_order_and_a_logarithmic_height():
         ([0.011, 0.05], ["0.015", "0.02", "0.03", "0.05"]),
         ([0.011, 0.9], ["0.02", "0.05", "0.1", "0.2", "0.5"]),
         ([0.00002, 0.9], ["0.0001", "0.001", "0.01", "0.1"]),
+        ([9, 15], ["10", "12", "14"]),
+        ([12344, 12361], ["12345", "12350", "12355", "12360"]),
+        ([1.00009, 1.00021], ["1.0001", "1.00015", "1.0002"]),
+        ([80_000, 2e9], ["100000", "1000000", "10000000", "100000000", "1000000000"]),
     ],
 )
 def test_a_logarithmic_axis_has_plain_numbers_as_many_as_it_has_room_for(heights, expected):
@@ -233,6 +238,22 @@ def test_a_logarithmic_axis_has_plain_numbers_as_many_as_it_has_room_for(heights
     low, high = heights
     ticks = zip(axes.get_yticks(), axes.get_yticklabels())
     assert [label.get_text() for place, label in ticks if low <= place <= high] == expected
+
+
+def test_every_logarithmic_axis_has_two_different_numbers_or_more_and_each_stands_where_it_should():
+    figure, axes = plt.subplots(figsize=(7.5, 3.4))
+    axes.set_yscale("log")
+    random = np.random.default_rng(0)
+    for more in 10 ** random.uniform([[-4], [0], [2]], [[0], [2], [8]], (3, 300)).ravel():  # narrow, wider, wide
+        low = 10 ** random.uniform(-5, 6)
+        high = low * (1 + more)
+        axes.set_ylim(low, high)
+        number_plainly(axes.yaxis)
+        places = [place for place in axes.yaxis.get_majorticklocs() if low <= place <= high]
+        found = axes.yaxis.get_major_formatter().format_ticks(places)
+        assert len(found) >= 2 and len(set(found)) == len(found), (low, high, found)
+        assert [float(text) for text in found] == pytest.approx(places, rel=1e-9)
+    plt.close(figure)
 
 
 def test_a_tradeoff_has_a_cross_for_each_point_and_joins_what_belongs_together():
