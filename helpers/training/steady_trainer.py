@@ -19,7 +19,7 @@ from transformers import (
 )
 
 from helpers.compression.distillation import distillation_loss
-from helpers.data.pairs import Collator, SimilarLengths
+from helpers.data.pairs import IGNORED, Collator, SimilarLengths
 from helpers.progress import Sparing
 from helpers.run_records import TrainingError, seal
 
@@ -73,8 +73,13 @@ class Watch(TrainerCallback):
 
 
 class SteadyTrainer(Seq2SeqTrainer):
-    """Batches in an order that a resumed run repeats, of similar length or mixed; stops at a loss that is lost."""
+    """Batches in an order that a resumed run repeats, of similar length or mixed; stops at a loss that is lost.
 
+    Accumulation: the loss of an update is the mean over the labels of all its batches, without padding, as if they were
+    one large batch. Losses and gradients are those of that batch up to rounding; dropout draws other numbers for it.
+    """
+
+    loss_is_scaled_for_ga = True  # tells transformers not to divide by accumulation: `compute_loss` weighs each batch
     group_by_length = True
     tokens = 0  # of prompts and completions so far, without padding
     teacher, mixture = None, {}  # of distillation: the frozen model; alpha and temperature
@@ -82,14 +87,26 @@ class SteadyTrainer(Seq2SeqTrainer):
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         """Cross-entropy, or in the training of a student `distillation_loss`; validation is cross-entropy for all, so
         that runs compare.
+
+        The model is not told of `num_items_in_batch`: some divide by it, T5 and BART do not. Their loss is the mean
+        over a batch, and in training it counts by the batch's share of the labels of its update.
         """
-        if self.teacher is None or not model.training:
-            return super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
-        with torch.no_grad():
-            soft = self.teacher(**inputs).logits  # (B, T, V)
-        outputs = model(**inputs)
-        loss = distillation_loss(outputs.logits, soft, inputs["labels"], **self.mixture)
+        if not model.training:
+            return super().compute_loss(model, inputs, return_outputs)
+        if self.teacher is None:
+            loss, outputs = super().compute_loss(model, inputs, return_outputs=True)
+        else:
+            with torch.no_grad():
+                soft = self.teacher(**inputs).logits  # (B, T, V)
+            outputs = model(**inputs)
+            loss = distillation_loss(outputs.logits, soft, inputs["labels"], **self.mixture)
+        loss = loss * (count_labels(inputs) / num_items_in_batch)
         return (loss, outputs) if return_outputs else loss
+
+    def get_batch_samples(self, epoch_iterator, num_batches, device):
+        """(the batches of one update, how many labels they have together)."""
+        batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
+        return batches, sum(map(count_labels, batches))
 
     def guessing(self) -> float:
         """The most that the loss of a model can be that guesses all tokens alike, in nats."""
@@ -107,9 +124,10 @@ class SteadyTrainer(Seq2SeqTrainer):
             lengths, self.args.train_batch_size * self.args.gradient_accumulation_steps, self.args.seed
         )
 
-    def training_step(self, model, inputs, num_items_in_batch=None):
+    def training_step(self, model, inputs, num_items_in_batch):
         loss = super().training_step(model, inputs, num_items_in_batch)
-        value = loss.item() * self.args.gradient_accumulation_steps
+        labels = count_labels(inputs)
+        value = loss.item() * num_items_in_batch / labels  # the mean of this batch alone
         limit = EXPLODED * self.guessing()
         if not value < limit:  # NaN is not below anything
             raise TrainingError(
@@ -117,7 +135,7 @@ class SteadyTrainer(Seq2SeqTrainer):
                 f"{limit / EXPLODED:.1f}; lower the learning rate (now {self.args.learning_rate:g}), and do not "
                 "use float16"
             )
-        self.tokens += int(inputs["attention_mask"].sum()) + int((inputs["labels"] >= 0).sum())
+        self.tokens += int(inputs["attention_mask"].sum()) + labels
         return loss
 
     def _issue_warnings_after_load(self, load_result):
@@ -128,6 +146,11 @@ class SteadyTrainer(Seq2SeqTrainer):
             name for name in load_result.missing_keys if weights[name].data_ptr() not in stored
         ]
         super()._issue_warnings_after_load(load_result)
+
+
+def count_labels(batch) -> int:
+    """How many labels of a batch count: all but those on padding."""
+    return int((batch["labels"] != IGNORED).sum())
 
 
 def losses(history, name) -> list[list]:
@@ -198,8 +221,15 @@ def is_out_of_memory(error) -> bool:
     )
 
 
-def batch_size_advice(model, trainer, batch_size):
-    """The largest half, quarter … of the batch size whose longest pairs go through, forwards and backwards."""
+def batch_size_advice(model, trainer, batch_size, accumulation=1):
+    """A sentence: the largest half, quarter … of the batch size whose longest pairs go through, and the accumulation
+    that makes its updates as large as they were.
+
+    Args:
+        batch_size: pairs that were too many; accumulation: batches in an update of that run.
+    Two batches go through, forwards and backwards: the second finds the gradients of the first in memory.
+    """
+    pairs = batch_size * accumulation
     lengths = [len(prompt) for prompt in trainer.train_dataset["input_ids"]]
     longest = sorted(range(len(lengths)), key=lambda row: -lengths[row])
     while batch_size > 1:
@@ -207,10 +237,15 @@ def batch_size_advice(model, trainer, batch_size):
         batch = trainer.data_collator([trainer.train_dataset[row] for row in longest[:batch_size]])
         try:
             model.zero_grad(set_to_none=True)
-            model(**{key: value.to(model.device) for key, value in batch.items()}).loss.backward()
+            for _ in range(2):
+                model(**{key: value.to(model.device) for key, value in batch.items()}).loss.backward()
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
             continue
-        return f"batch_size={batch_size} fits: use it with a larger accumulation"
+        batches = math.ceil(pairs / batch_size)
+        return (
+            f"batch_size={batch_size} fits: use it with accumulation={batches}, an update of {batches * batch_size} "
+            f"pairs (now {pairs})"
+        )
     return "not even a single pair fits: train LoRA instead of all weights, or a smaller model"

@@ -73,7 +73,9 @@ def train(
         name: what the run is called; the method's kind without one.
         steps: updates of the weights, in quick size a share of them; batch_size: pairs in a batch; both from the
             settings without a value.
-        accumulation: batches whose gradients are added up for one update.
+        accumulation: batches whose gradients are added up for one update. Up to rounding, loss and gradient are those
+            of one batch of batch_size × accumulation pairs: the mean over all their labels. Dropout draws other
+            numbers.
         evaluations: how often in a run the validation loss is measured and a checkpoint written.
         patience: ends the run after so many evaluations without a lower validation loss; None never does.
         listener: called with losses and validation losses, lists of (step, nats per token), when there are new ones,
@@ -98,6 +100,8 @@ def train(
     counts = {"steps": steps, "batch_size": batch_size, "accumulation": accumulation, "evaluations": evaluations}
     identity = _identity(model, method, settings, pairs, validation, teacher, group_by_length)
     identity |= {**counts, "patience": patience}
+    if accumulation > 1:  # only then: earlier runs with accumulation had a loss that was too large by that factor
+        identity["loss"] = "mean over the labels of an update"
     key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:10]
     target = Path(folder) / f"{name or method.kind}-{key}"
     if (target / RECORD).exists():
@@ -171,7 +175,7 @@ def _train(adapted, tokenizer, pairs, validation, name, identity, target, listen
                 raise
             raise TrainingError(
                 f"batch_size: {batch_size} pairs need more memory than there is; "
-                f"{batch_size_advice(adapted, trainer, batch_size)}"
+                f"{batch_size_advice(adapted, trainer, batch_size, identity['accumulation'])}"
             ) from error
         if identity["method"]["kind"] == "bottleneck":
             save_bottlenecks(adapted.eval(), target)
