@@ -180,6 +180,7 @@ def make_trainer(adapted, tokenizer, pairs, validation, identity, work, bar, lis
         save_steps=every,
         save_total_limit=3,
         load_best_model_at_end=True,
+        restore_callback_states_from_checkpoint=True,  # the evaluations that the patience has counted
         metric_for_best_model="eval_loss",
         greater_is_better=False,
         logging_steps=max(1, steps // 50),
