@@ -214,11 +214,9 @@ def make_trainer(adapted, tokenizer, pairs, validation, identity, work, bar, lis
 
 
 def is_out_of_memory(error) -> bool:
-    """Whether an error says that memory ran out, on a GPU or not."""
-    return (
-        isinstance(error, MemoryError | torch.OutOfMemoryError)
-        or "not enough memory" in str(error)
-        or "allocate memory" in str(error)
+    """Whether an error says that memory ran out: on the processor, CUDA or MPS."""
+    return isinstance(error, MemoryError | torch.OutOfMemoryError) or any(
+        words in str(error) for words in ("out of memory", "not enough memory", "allocate memory")
     )
 
 

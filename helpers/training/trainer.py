@@ -10,6 +10,7 @@ import json
 import logging
 import platform
 import shutil
+import traceback
 from collections.abc import Callable
 from dataclasses import asdict
 from importlib.metadata import version
@@ -173,6 +174,7 @@ def _train(adapted, tokenizer, pairs, validation, name, identity, target, listen
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
+            traceback.clear_frames(error.__traceback__)  # else the tensors of the failed step stay in memory
             raise TrainingError(
                 f"batch_size: {batch_size} pairs need more memory than there is; "
                 f"{batch_size_advice(adapted, trainer, batch_size, identity['accumulation'])}"

@@ -1,7 +1,12 @@
-import pytest
+import weakref
 
+import pytest
+import torch
+
+from helpers.run_records import TrainingError
+from helpers.training.steady_trainer import is_out_of_memory
 from helpers.training.trainer import train
-from tests.training.training_cases import METHODS, tiny_pairs, tiny_settings
+from tests.training.training_cases import METHODS, tiny_pairs, tiny_run, tiny_settings
 
 
 def stopped_at(step):
@@ -42,3 +47,37 @@ def test_a_resumed_run_keeps_its_patience(tiny_model, tiny_tokenizer, tmp_path):
     resumed = run("stopped").record
     assert resumed.losses == whole.losses and resumed.validation_losses == whole.validation_losses
     assert resumed.stopped_early and resumed.best_step == whole.best_step
+
+
+@pytest.mark.parametrize(
+    ("error", "found"),
+    [
+        (MemoryError(), True),
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB."), True),
+        (RuntimeError("MPS backend out of memory (MPS allocated: 8.89 GB, max allowed: 9.07 GB)."), True),
+        (RuntimeError("DefaultCPUAllocator: not enough memory: you tried to allocate 9 bytes."), True),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), True),
+        (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), False),
+    ],
+)
+def test_out_of_memory_is_known_on_every_device(error, found):
+    assert is_out_of_memory(error) is found
+
+
+def test_the_failed_step_holds_no_memory_while_the_advice_is_measured(
+    tiny_model, tiny_tokenizer, tmp_path, monkeypatch
+):
+    stock, failed, alive = type(tiny_model).forward, [], []
+
+    def narrow(self, input_ids=None, **rest):
+        alive.append(sum(tensor() is not None for tensor in failed))
+        if len(input_ids) > 1:
+            activations = torch.zeros(1000)
+            failed.append(weakref.ref(activations))
+            raise RuntimeError("MPS backend out of memory (MPS allocated: 8.89 GB, max allowed: 9.07 GB).")
+        return stock(self, input_ids=input_ids, **rest)
+
+    monkeypatch.setattr(type(tiny_model), "forward", narrow)
+    with pytest.raises(TrainingError, match="batch_size: 4 pairs.*batch_size=1 fits"):
+        tiny_run(tiny_model, tiny_tokenizer, tmp_path, batch_size=4)
+    assert len(failed) == 2 and alive == [0, 0, 0, 0]  # in training; with two pairs; twice with one
