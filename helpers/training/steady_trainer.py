@@ -16,7 +16,9 @@ from transformers import (
     Seq2SeqTrainer,
     Seq2SeqTrainingArguments,
     TrainerCallback,
+    TrainerState,
 )
+from transformers.trainer import TRAINER_STATE_NAME
 
 from helpers.compression.distillation import distillation_loss
 from helpers.data.pairs import IGNORED, Collator, SimilarLengths
@@ -29,13 +31,17 @@ EXPLODED = 3  # times the loss of a model that guesses all tokens alike
 class Watch(TrainerCallback):
     """Seals checkpoints, measures, moves the progress bar and tells a listener about the losses."""
 
-    def __init__(self, bar, listener, before):
-        self.bar, self.listener = bar, Sparing(listener)
+    def __init__(self, bar, listener, before, memory):
+        self.bar, self.listener, self.memory = bar, Sparing(listener), memory
         self.before, self.start = before, time.perf_counter()
-        self.optimizer_bytes = self.gradient_bytes = 0
+        self.optimizer_bytes = self.gradient_bytes = self.peak_memory_bytes = 0
 
     def seconds(self):
         return self.before + time.perf_counter() - self.start
+
+    def peak(self):
+        """In bytes: the most up to now, before a stop too."""
+        return max(self.peak_memory_bytes, self.memory.so_far())
 
     def on_pre_optimizer_step(self, args, state, control, model=None, **_):
         self.gradient_bytes = sum(weight.grad.nbytes for weight in model.parameters() if weight.grad is not None)
@@ -64,11 +70,20 @@ class Watch(TrainerCallback):
     def on_train_end(self, args, state, control, **_):
         self.listener.finish()
 
+    def tell_all(self):
+        """All losses of a run that had ended before, told to the listener."""
+        history = self.trainer.state.log_history
+        self.listener(losses(history, "loss"), losses(history, "eval_loss"))
+        self.listener.finish()
+
     def on_save(self, args, state, control, **_):
         seal(
             Path(args.output_dir) / f"checkpoint-{state.global_step}",
             seconds=self.seconds(),
             tokens=self.trainer.tokens,
+            optimizer_bytes=self.optimizer_bytes,
+            gradient_bytes=self.gradient_bytes,
+            peak_memory_bytes=self.peak(),
         )
 
 
@@ -138,6 +153,20 @@ class SteadyTrainer(Seq2SeqTrainer):
         self.tokens += int(inputs["attention_mask"].sum()) + labels
         return loss
 
+    def finished_at(self, checkpoint: Path) -> bool:
+        """Whether a checkpoint is the end of its run: its last step, or the one at which validation ended it.
+
+        If so, its state and the best weights are loaded: `train` would make one more step.
+        """
+        state = TrainerState.load_from_json(checkpoint / TRAINER_STATE_NAME)
+        if not state.stateful_callbacks["TrainerControl"]["args"]["should_training_stop"]:
+            return False
+        best = Path(state.best_model_checkpoint or checkpoint).name
+        state.best_model_checkpoint = str(checkpoint.parent / best)  # wherever the run's folder lies by now
+        self.state = state
+        self._load_best_model()
+        return True
+
     def _issue_warnings_after_load(self, load_result):
         """Tied weights are stored once: their other names are not missing, and no reason for a warning."""
         weights = self.model.state_dict()
@@ -158,9 +187,9 @@ def losses(history, name) -> list[list]:
     return [[entry["step"], entry[name]] for entry in history if name in entry]
 
 
-def make_trainer(adapted, tokenizer, pairs, validation, identity, work, bar, listener, teacher=None):
+def make_trainer(adapted, tokenizer, pairs, validation, identity, work, bar, listener, memory, teacher=None):
     """(trainer, watch) for a model that is set up already; `identity` as `helpers.training.trainer.train` makes it,
-    `teacher` for distillation.
+    `memory` a `helpers.hardware.PeakMemory` that is at work, `teacher` for distillation.
     """
     steps, device = identity["steps"], identity["device"]
     every = max(1, steps // identity["evaluations"])
@@ -194,7 +223,7 @@ def make_trainer(adapted, tokenizer, pairs, validation, identity, work, bar, lis
         label_names=["labels"],
         prediction_loss_only=True,
     )
-    watch = Watch(bar, listener, 0.0)
+    watch = Watch(bar, listener, 0.0, memory)
     stop = [EarlyStoppingCallback(identity["patience"])] if identity["patience"] else []
     by_length = sorted(range(len(validation)), key=lambda row: len(validation[row]["input_ids"]))
     trainer = SteadyTrainer(

@@ -166,10 +166,17 @@ def _train(adapted, tokenizer, pairs, validation, name, identity, target, listen
         PeakMemory(identity["device"]) as memory,
         progress(total=steps, desc=name, unit="step", disable=not show_progress) as bar,
     ):
-        trainer, watch = make_trainer(adapted, tokenizer, pairs, validation, identity, work, bar, listener, teacher)
+        trainer, watch = make_trainer(
+            adapted, tokenizer, pairs, validation, identity, work, bar, listener, memory, teacher
+        )
         checkpoint = _resume_point(work, trainer, watch, bar)
         try:
-            trainer.train(resume_from_checkpoint=checkpoint and str(checkpoint))
+            if checkpoint and trainer.finished_at(checkpoint):  # stopped between its last step and its record
+                watch.tell_all()
+                if not watch.optimizer_bytes:
+                    logger.warning("%s: an earlier version kept no bytes; its record says 0", checkpoint)
+            else:
+                trainer.train(resume_from_checkpoint=checkpoint and str(checkpoint))
             bar.refresh()  # all its steps, however few of them were drawn
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
@@ -194,7 +201,7 @@ def _train(adapted, tokenizer, pairs, validation, name, identity, target, listen
         total=count.total,
         optimizer_bytes=watch.optimizer_bytes,
         gradient_bytes=watch.gradient_bytes,
-        peak_memory_bytes=memory.peak,
+        peak_memory_bytes=max(watch.peak_memory_bytes, memory.peak),
         file_bytes=sum(path.stat().st_size for path in target.glob("*.safetensors")),
         seconds=watch.seconds(),
         tokens=trainer.tokens,
@@ -217,5 +224,8 @@ def _resume_point(work, trainer, watch, bar):
     if checkpoint:
         kept = notes(checkpoint)
         watch.before, trainer.tokens = kept["seconds"], kept["tokens"]
+        if "optimizer_bytes" in kept:  # earlier versions kept none: the next step measures them
+            watch.optimizer_bytes, watch.gradient_bytes = kept["optimizer_bytes"], kept["gradient_bytes"]
+            watch.peak_memory_bytes = kept["peak_memory_bytes"]
         bar.update(int(checkpoint.name.split("-")[1]))
     return checkpoint

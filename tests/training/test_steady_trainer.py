@@ -1,4 +1,5 @@
 import weakref
+from dataclasses import replace
 
 import pytest
 import torch
@@ -81,3 +82,51 @@ def test_the_failed_step_holds_no_memory_while_the_advice_is_measured(
     with pytest.raises(TrainingError, match="batch_size: 4 pairs.*batch_size=1 fits"):
         tiny_run(tiny_model, tiny_tokenizer, tmp_path, batch_size=4)
     assert len(failed) == 2 and alive == [0, 0, 0, 0]  # in training; with two pairs; twice with one
+
+
+@pytest.mark.usefixtures("hears_all")
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        ("full", {"steps": 10, "evaluations": 5}),  # an epoch has 3 updates: the last one is not full
+        ("lora", {"steps": 10, "evaluations": 5}),
+        ("full", {"steps": 40, "evaluations": 20, "patience": 1}),  # ended by validation
+    ],
+)
+def test_a_run_stopped_before_its_record_has_the_record_of_an_uninterrupted_one(
+    tiny_model, tiny_tokenizer, tmp_path, monkeypatch, kind, options
+):
+    wrong = tiny_pairs(tiny_tokenizer, turn=0 if "patience" in options else 1)
+    heard = []
+
+    def run(folder):
+        return train(
+            tiny_model,
+            tiny_tokenizer,
+            tiny_pairs(tiny_tokenizer),
+            wrong,
+            METHODS[kind],
+            tiny_settings(),
+            tmp_path / folder,
+            show_progress=False,
+            listener=lambda *losses: heard.append(losses),
+            **options,
+        )
+
+    def stop(self, folder, **_):
+        if not str(folder).count("checkpoint"):
+            raise KeyboardInterrupt
+        return stock(self, folder)
+
+    whole, stock = run("whole"), type(tiny_tokenizer).save_pretrained
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(type(tiny_tokenizer), "save_pretrained", stop)
+        run("stopped")
+    heard.clear()
+    resumed = run("stopped")
+    assert not resumed.loaded and heard == [(whole.record.losses, whole.record.validation_losses)]
+    machine = {"seconds": 0, "peak_memory_bytes": 0}  # differ from run to run
+    assert replace(resumed.record, **machine) == replace(whole.record, **machine)
+    assert whole.record.stopped_early == ("patience" in options) and resumed.record.peak_memory_bytes > 0
+    weights = resumed.model.state_dict()
+    assert all(torch.equal(weights[name], weight) for name, weight in whole.model.state_dict().items())

@@ -177,8 +177,8 @@ def test_the_gradient_of_accumulated_batches_is_that_of_the_large_one(tiny_model
         found = {}
         for batch_size in (6, 3, 2, 1):
             adapted, counts = copy.deepcopy(model), {"batch_size": batch_size, "accumulation": 6 // batch_size}
-            work, bar = tmp_path / f"{name}-{batch_size}", SimpleNamespace(update=len, set_postfix=print)
-            trainer, _ = make_trainer(adapted, tiny_tokenizer, pairs, pairs, identity | counts, work, bar, None)
+            work, bar = tmp_path / f"{name}-{batch_size}", SimpleNamespace()
+            trainer, _ = make_trainer(adapted, tiny_tokenizer, pairs, pairs, identity | counts, work, bar, None, None)
             batches = iter(trainer.get_train_dataloader())
             batches, labels = trainer.get_batch_samples(batches, 6 // batch_size, "cpu")
             trainer.create_optimizer()
