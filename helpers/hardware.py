@@ -212,10 +212,16 @@ class PeakMemory:
     def _compare(self):
         self.peak = max(self.peak, self.process.memory_info().rss - self.start)
 
-    def __exit__(self, *_):
+    def so_far(self) -> int:
+        """The peak up to now, in bytes; inside `with`."""
         if self.device == "cuda":
-            self.peak = torch.cuda.max_memory_allocated() - self.start
+            return torch.cuda.max_memory_allocated() - self.start
+        self._compare()
+        return self.peak
+
+    def __exit__(self, *_):
+        self.peak = self.so_far()  # what is held at the end counts, however short the way there was
+        if self.device == "cuda":
             return
-        self._compare()  # what is held at the end counts, however short the way there was
         self.done.set()
         self.thread.join()

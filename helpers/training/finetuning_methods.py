@@ -222,7 +222,7 @@ def adapt(model, method: Method, seed: int = 0):
     if method.kind == "qat":
         return fake_quantized(adapted.requires_grad_(True), **method.options)
     try:
-        shape = _heads_of(adapted) if method.kind == "prefix" else {}
+        shape = prefix_shape(adapted) if method.kind == "prefix" else {}
         config = CONFIGS[method.kind](task_type=TaskType.SEQ_2_SEQ_LM, **shape, **method.options)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -233,9 +233,12 @@ def adapt(model, method: Method, seed: int = 0):
         ) from error
 
 
-def _heads_of(model) -> dict:
-    """The shape of a decoder's keys and values: peft takes the model's width for that of its heads together, which in
-    T5 may differ, and the encoder's numbers for the decoder's.
+def prefix_shape(model) -> dict:
+    """The shape of a decoder's keys and values, by peft's names: num_layers, num_attention_heads, and token_dim, the
+    width of all heads together.
+
+    peft takes the model's width for that of its heads, which in T5 may differ, and the encoder's numbers for the
+    decoder's.
     """
     config = model.config
     layers, heads = (

@@ -10,6 +10,7 @@ import json
 import logging
 import platform
 import shutil
+import traceback
 from collections.abc import Callable
 from dataclasses import asdict
 from importlib.metadata import version
@@ -73,7 +74,9 @@ def train(
         name: what the run is called; the method's kind without one.
         steps: updates of the weights, in quick size a share of them; batch_size: pairs in a batch; both from the
             settings without a value.
-        accumulation: batches whose gradients are added up for one update.
+        accumulation: batches whose gradients are added up for one update. Up to rounding, loss and gradient are those
+            of one batch of batch_size × accumulation pairs: the mean over all their labels. Dropout draws other
+            numbers.
         evaluations: how often in a run the validation loss is measured and a checkpoint written.
         patience: ends the run after so many evaluations without a lower validation loss; None never does.
         listener: called with losses and validation losses, lists of (step, nats per token), when there are new ones,
@@ -98,6 +101,8 @@ def train(
     counts = {"steps": steps, "batch_size": batch_size, "accumulation": accumulation, "evaluations": evaluations}
     identity = _identity(model, method, settings, pairs, validation, teacher, group_by_length)
     identity |= {**counts, "patience": patience}
+    if accumulation > 1:  # only then: earlier runs with accumulation had a loss that was too large by that factor
+        identity["loss"] = "mean over the labels of an update"
     key = hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()[:10]
     target = Path(folder) / f"{name or method.kind}-{key}"
     if (target / RECORD).exists():
@@ -161,17 +166,25 @@ def _train(adapted, tokenizer, pairs, validation, name, identity, target, listen
         PeakMemory(identity["device"]) as memory,
         progress(total=steps, desc=name, unit="step", disable=not show_progress) as bar,
     ):
-        trainer, watch = make_trainer(adapted, tokenizer, pairs, validation, identity, work, bar, listener, teacher)
+        trainer, watch = make_trainer(
+            adapted, tokenizer, pairs, validation, identity, work, bar, listener, memory, teacher
+        )
         checkpoint = _resume_point(work, trainer, watch, bar)
         try:
-            trainer.train(resume_from_checkpoint=checkpoint and str(checkpoint))
+            if checkpoint and trainer.finished_at(checkpoint):  # stopped between its last step and its record
+                watch.tell_all()
+                if not watch.optimizer_bytes:
+                    logger.warning("%s: an earlier version kept no bytes; its record says 0", checkpoint)
+            else:
+                trainer.train(resume_from_checkpoint=checkpoint and str(checkpoint))
             bar.refresh()  # all its steps, however few of them were drawn
         except (MemoryError, RuntimeError) as error:
             if not is_out_of_memory(error):
                 raise
+            traceback.clear_frames(error.__traceback__)  # else the tensors of the failed step stay in memory
             raise TrainingError(
                 f"batch_size: {batch_size} pairs need more memory than there is; "
-                f"{batch_size_advice(adapted, trainer, batch_size)}"
+                f"{batch_size_advice(adapted, trainer, batch_size, identity['accumulation'])}"
             ) from error
         if identity["method"]["kind"] == "bottleneck":
             save_bottlenecks(adapted.eval(), target)
@@ -188,7 +201,7 @@ def _train(adapted, tokenizer, pairs, validation, name, identity, target, listen
         total=count.total,
         optimizer_bytes=watch.optimizer_bytes,
         gradient_bytes=watch.gradient_bytes,
-        peak_memory_bytes=memory.peak,
+        peak_memory_bytes=max(watch.peak_memory_bytes, memory.peak),
         file_bytes=sum(path.stat().st_size for path in target.glob("*.safetensors")),
         seconds=watch.seconds(),
         tokens=trainer.tokens,
@@ -211,5 +224,8 @@ def _resume_point(work, trainer, watch, bar):
     if checkpoint:
         kept = notes(checkpoint)
         watch.before, trainer.tokens = kept["seconds"], kept["tokens"]
+        if "optimizer_bytes" in kept:  # earlier versions kept none: the next step measures them
+            watch.optimizer_bytes, watch.gradient_bytes = kept["optimizer_bytes"], kept["gradient_bytes"]
+            watch.peak_memory_bytes = kept["peak_memory_bytes"]
         bar.update(int(checkpoint.name.split("-")[1]))
     return checkpoint

@@ -1,3 +1,4 @@
+import copy
 import math
 import subprocess
 import sys
@@ -13,10 +14,11 @@ from helpers.data.pairs import Collator
 from helpers.models.generation import generate
 from helpers.models.sizes import count_parameters
 from helpers.run_records import Record, TrainingError, fault, fingerprint, latest_checkpoint
-from helpers.training.finetuning_methods import bottleneck, ia3, prefix_tuning, prompt_tuning, selective
+from helpers.training.finetuning_methods import bottleneck, distilled, ia3, prefix_tuning, prompt_tuning, selective
 from helpers.training.finished_runs import load_run
-from helpers.training.steady_trainer import SteadyTrainer
+from helpers.training.steady_trainer import SteadyTrainer, make_trainer
 from helpers.training.trainer import train
+from tests.tiny_world import tiny_bart
 from tests.training.training_cases import METHODS, tiny_pairs, tiny_run, tiny_settings, with_dropout
 
 ROOT = Path(__file__).parents[2]
@@ -137,9 +139,59 @@ def test_mixed_lengths_are_a_run_of_their_own(tiny_model, tiny_tokenizer, tmp_pa
     )
 
 
-def test_merging_lora_keeps_the_outputs(runs, tiny_tokenizer):
-    import copy
+@pytest.mark.parametrize("kind", ["full", "distilled"])
+def test_accumulated_batches_train_as_one_large_batch(tiny_model, tiny_tokenizer, tmp_path, kind):
+    method, teacher = (METHODS["full"], None) if kind == "full" else (distilled(0.5, 1.0, 1e-2), tiny_model)
+    pairs = tiny_pairs(tiny_tokenizer)
+    assert len(pairs) == 6 and len({len(labels) for labels in pairs["labels"]}) > 1  # batches differ in their labels
+    large, *others = (
+        train(
+            tiny_model,
+            tiny_tokenizer,
+            pairs,
+            pairs,
+            method,
+            tiny_settings(),
+            tmp_path,
+            steps=2,
+            batch_size=batch_size,
+            accumulation=6 // batch_size,
+            evaluations=1,
+            show_progress=False,
+            teacher=teacher,
+        )
+        for batch_size in (6, 3, 2, 1)
+    )
+    assert "loss" not in large.record.settings  # a run without accumulation is known as it always was
+    for run in others:
+        assert run.record.losses[0][1] == pytest.approx(large.record.losses[0][1], rel=1e-5)
+        assert run.record.losses[1][1] == pytest.approx(large.record.losses[1][1], rel=1e-3)
+        assert run.record.tokens == large.record.tokens and run.record.settings["loss"]
 
+
+def test_the_gradient_of_accumulated_batches_is_that_of_the_large_one(tiny_model, tiny_tokenizer, tmp_path):
+    pairs, identity = tiny_pairs(tiny_tokenizer), {"steps": 1, "evaluations": 1, "seed": 0, "patience": None}
+    identity |= {"device": "cpu", "dtype": "float32", "method": {"learning_rate": 1e-2}}
+    models = {"T5": tiny_model, "BART": with_dropout(tiny_bart(128), share=0.0)}
+    for name, model in models.items():
+        found = {}
+        for batch_size in (6, 3, 2, 1):
+            adapted, counts = copy.deepcopy(model), {"batch_size": batch_size, "accumulation": 6 // batch_size}
+            work, bar = tmp_path / f"{name}-{batch_size}", SimpleNamespace()
+            trainer, _ = make_trainer(adapted, tiny_tokenizer, pairs, pairs, identity | counts, work, bar, None, None)
+            batches = iter(trainer.get_train_dataloader())
+            batches, labels = trainer.get_batch_samples(batches, 6 // batch_size, "cpu")
+            trainer.create_optimizer()
+            trainer.current_gradient_accumulation_steps = len(batches)
+            loss = sum(trainer.training_step(adapted, batch, labels).item() for batch in batches)
+            found[batch_size] = loss, {name: weight.grad for name, weight in adapted.named_parameters()}
+        for loss, gradients in found.values():
+            assert loss == pytest.approx(found[6][0], rel=1e-5), name
+            for weight, gradient in gradients.items():
+                torch.testing.assert_close(gradient, found[6][1][weight], rtol=1e-3, atol=1e-5)
+
+
+def test_merging_lora_keeps_the_outputs(runs, tiny_tokenizer):
     merged = copy.deepcopy(runs["lora"].model).merge_and_unload()
     assert torch.allclose(outputs(merged, tiny_tokenizer), outputs(runs["lora"].model, tiny_tokenizer), atol=1e-4)
 
@@ -231,8 +283,11 @@ def test_out_of_memory_names_the_batch_size_that_fits(tiny_model, tiny_tokenizer
         return stock(self, input_ids=input_ids, **rest)
 
     monkeypatch.setattr(type(tiny_model), "forward", narrow)
-    with pytest.raises(TrainingError, match="batch_size: 2 pairs.*batch_size=1 fits"):
-        tiny_run(tiny_model, tiny_tokenizer, tmp_path)
+    with pytest.raises(
+        TrainingError,
+        match=r"batch_size: 2 pairs.*batch_size=1 fits: use it with accumulation=6, an update of 6 pairs \(now 6\)",
+    ):
+        tiny_run(tiny_model, tiny_tokenizer, tmp_path, accumulation=3)
 
 
 def test_validation_ends_a_run_that_gets_no_better(tiny_model, tiny_tokenizer, tmp_path):
