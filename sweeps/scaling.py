@@ -134,8 +134,8 @@ def runs_of(results: Results, chosen: Iterable[Point], embeddings: bool = True) 
 
 
 def domain_losses(results: Results, shape: Shape, domain: str, part: str) -> np.ndarray:
-    """(N,) nats a byte of each held-out dialogue of a part, mean over the seeds."""
-    return np.mean([results[Point(shape, DOMAIN_BUDGET, domain, seed).name]["loss"][part] for seed in SEEDS], axis=0)
+    """(S, N) nats a byte of each held-out dialogue of a part, a row for each seed."""
+    return np.array([results[Point(shape, DOMAIN_BUDGET, domain, seed).name]["loss"][part] for seed in SEEDS])
 
 
 if __name__ == "__main__":
