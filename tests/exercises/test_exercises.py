@@ -325,9 +325,9 @@ def documents_that_fit(lengths, question, window):
 
 
 def tree_value(tree):
-    if isinstance(tree, int):
+    if type(tree) is int:
         return tree
-    if not isinstance(tree, tuple) or tree[0] not in ("+", "-", "*"):
+    if not (isinstance(tree, tuple) and len(tree) == 3 and tree[0] in ("+", "-", "*")):
         raise ValueError(f"{tree!r} is not allowed")
     first, second = map(tree_value, tree[1:])
     return {"+": first + second, "-": first - second, "*": first * second}[tree[0]]
@@ -343,10 +343,10 @@ def checked_citation(citation, sources):
 def allowed_action(written, allowed):
     try:
         found = json.loads(written)
-    except ValueError:
+    except (ValueError, RecursionError):
         return "refused"
     known = isinstance(found, dict) and {"action", "input", "thought"} == set(found) and found["action"] in allowed
-    return f"{found['action']}: {found['input']}" if known else "refused"
+    return f"{found['action']}: {found['input']}" if known and isinstance(found["input"], str) else "refused"
 
 
 def next_byte_rows(ids, length):
@@ -560,6 +560,15 @@ SOLUTIONS = {
 }
 
 
+def number_as_text(written, allowed):
+    refused = written.startswith("[[") or allowed_action(written.replace(" 5}", ' "5"}'), allowed) == "refused"
+    return "refused" if refused else "{action}: {input}".format(**json.loads(written))
+
+
+def true_as_number(tree):
+    return tree_value(int(tree) if tree is True else tree)
+
+
 def drops_whatever_is_longest(lengths, budget):
     kept = sorted(range(len(lengths)), key=lambda index: lengths[index])
     while sum(lengths[index] for index in kept) > budget:
@@ -626,6 +635,7 @@ MISTAKES = [
         lambda tree: tree if isinstance(tree, int) else tree[1] if isinstance(tree[1], int) else 0,
         "the value of each part first",
     ),
+    ("tree_value", true_as_number, "True: your function returns"),
     (
         "checked_citation",
         lambda citation, sources: any(citation.partition(" ")[2].strip('"') in source for source in sources),
@@ -641,6 +651,7 @@ MISTAKES = [
         lambda written, allowed: "{action}: {input}".format(**json.loads(written)),
         "all that is not an action is refused",
     ),
+    ("allowed_action", number_as_text, "all that is not an action is refused"),
     (
         "next_byte_rows",
         lambda ids, length: [(ids[p : p + length],) * 2 for p in range(0, len(ids) - length, length)],
