@@ -65,7 +65,8 @@ def tree_value(function):
     """
     for tree, expected in ((7, 7), (("+", 3, ("*", 4, 5)), 23), (("*", ("-", 9, 2), 3), 21)):
         expect_number(function(tree), expected, f"{tree} (the value of each part first, then the operation)")
-    for tree in (("**", 9, 9), ("+", 1, "print"), ("+", 2, ("call", "exit", 0))):
+    forbidden = ("**", 9, 9), ("+", 1, "print"), ("+", 2, ("call", "exit", 0)), ("+", 1), (), ("+", 1, 2, 3), True
+    for tree in forbidden:
         try:
             found = function(tree)
         except ValueError:
@@ -106,6 +107,8 @@ def allowed_action(function):
         '{"thought": "look", "action": "search"}',
         "I look for the lamp.",
         "[1, 2]",
+        '{"thought": "look", "action": "search", "input": 5}',
+        "[[" * 50_000,
     ):
         try:
             _, name, text = read_action(written, tools)
@@ -115,7 +118,8 @@ def allowed_action(function):
         expect_text(
             function(written, [*tools, "finish"]),
             expected,
-            f"{written!r}, allowed are search and finish (json.loads reads it; all that is not an action is refused)",
+            f"{written[:70]!r}, allowed are search and finish (json.loads reads it; all that is not an action is "
+            "refused)",
         )
 
 

@@ -325,9 +325,9 @@ def documents_that_fit(lengths, question, window):
 
 
 def tree_value(tree):
-    if isinstance(tree, int):
+    if type(tree) is int:
         return tree
-    if not isinstance(tree, tuple) or tree[0] not in ("+", "-", "*"):
+    if not (isinstance(tree, tuple) and len(tree) == 3 and tree[0] in ("+", "-", "*")):
         raise ValueError(f"{tree!r} is not allowed")
     first, second = map(tree_value, tree[1:])
     return {"+": first + second, "-": first - second, "*": first * second}[tree[0]]
@@ -343,10 +343,10 @@ def checked_citation(citation, sources):
 def allowed_action(written, allowed):
     try:
         found = json.loads(written)
-    except ValueError:
+    except (ValueError, RecursionError):
         return "refused"
     known = isinstance(found, dict) and {"action", "input", "thought"} == set(found) and found["action"] in allowed
-    return f"{found['action']}: {found['input']}" if known else "refused"
+    return f"{found['action']}: {found['input']}" if known and isinstance(found["input"], str) else "refused"
 
 
 def next_byte_rows(ids, length):
@@ -560,6 +560,15 @@ SOLUTIONS = {
 }
 
 
+def number_as_text(written, allowed):
+    refused = written.startswith("[[") or allowed_action(written.replace(" 5}", ' "5"}'), allowed) == "refused"
+    return "refused" if refused else "{action}: {input}".format(**json.loads(written))
+
+
+def true_as_number(tree):
+    return tree_value(int(tree) if tree is True else tree)
+
+
 def drops_whatever_is_longest(lengths, budget):
     kept = sorted(range(len(lengths)), key=lambda index: lengths[index])
     while sum(lengths[index] for index in kept) > budget:
@@ -626,6 +635,7 @@ MISTAKES = [
         lambda tree: tree if isinstance(tree, int) else tree[1] if isinstance(tree[1], int) else 0,
         "the value of each part first",
     ),
+    ("tree_value", true_as_number, "True: your function returns"),
     (
         "checked_citation",
         lambda citation, sources: any(citation.partition(" ")[2].strip('"') in source for source in sources),
@@ -641,6 +651,7 @@ MISTAKES = [
         lambda written, allowed: "{action}: {input}".format(**json.loads(written)),
         "all that is not an action is refused",
     ),
+    ("allowed_action", number_as_text, "all that is not an action is refused"),
     (
         "next_byte_rows",
         lambda ids, length: [(ids[p : p + length],) * 2 for p in range(0, len(ids) - length, length)],
@@ -1173,7 +1184,7 @@ RECORDS = {
     },
     "enough_examples": {"validation_loss": {100: 0.9, 300: 0.5, 1000: 0.42, 2500: 0.4}, "chosen": 300},
     "enough_shots": {"accuracy": {0: 0.69, 1: 0.74, 3: 0.77, 6: 0.8}, "questions": 96, "chosen": 3},
-    "coarsest_group": {"rise": {32: 0.14, 64: 0.22, 192: 0.4}, "chosen": 64},
+    "coarsest_group": {"rise": {32: 0.32, 64: 0.37, 192: 0.45}, "chosen": 64},
     "chunk_sizes": {"recall": {64: 0.5, 128: 0.62, 240: 0.66}, "chosen": 128},
     "better_examples": {
         "right": {"one form": 0.1, "two of each": 0.6, "one of each": 0.5},
@@ -1186,7 +1197,7 @@ WRONG_RECORDS = [
     ("enough_shots", {"accuracy": {1: 0.7, 2: 0.7, 3: 0.7, 6: 0.8}}, "0 among them"),
     ("enough_shots", {"accuracy": {0: 69}}, "'accuracy': expected"),
     ("coarsest_group", {"chosen": 192}, "not the largest size"),
-    ("coarsest_group", {"rise": {64: 0.3}}, "measure at least 3"),
+    ("coarsest_group", {"rise": {64: 0.37}}, "measure at least 3"),
     ("coarsest_group", {"rise": {32: 0.9, 64: 0.9, 192: 0.9}}, "not the largest size"),
     ("kl_budget", {"kl": 4.0}, "more than 3"),
     ("kl_budget", {"judged": 0.35}, "not below"),
