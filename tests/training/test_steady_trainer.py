@@ -6,8 +6,7 @@ import torch
 
 from helpers.run_records import TrainingError
 from helpers.training.steady_trainer import is_out_of_memory
-from helpers.training.trainer import train
-from tests.training.training_cases import METHODS, tiny_pairs, tiny_run, tiny_settings
+from tests.training.training_cases import tiny_run
 
 
 def stopped_at(step):
@@ -22,23 +21,10 @@ def stopped_at(step):
 
 @pytest.mark.usefixtures("hears_all")
 def test_a_resumed_run_keeps_its_patience(tiny_model, tiny_tokenizer, tmp_path):
-    wrong = tiny_pairs(tiny_tokenizer, turn=0)  # what the model knows by heart: training makes it worse
+    options = {"known": True, "steps": 40, "evaluations": 20, "patience": 3}
 
     def run(folder, listener=None):
-        return train(
-            tiny_model,
-            tiny_tokenizer,
-            tiny_pairs(tiny_tokenizer),
-            wrong,
-            METHODS["full"],
-            tiny_settings(),
-            tmp_path / folder,
-            steps=40,
-            evaluations=20,
-            patience=3,
-            listener=listener,
-            show_progress=False,
-        )
+        return tiny_run(tiny_model, tiny_tokenizer, tmp_path / folder, "full", listener=listener, **options)
 
     whole = run("whole").record
     last = whole.losses[-1][0]
@@ -90,28 +76,17 @@ def test_the_failed_step_holds_no_memory_while_the_advice_is_measured(
     [
         ("full", {"steps": 10, "evaluations": 5}),  # an epoch has 3 updates: the last one is not full
         ("lora", {"steps": 10, "evaluations": 5}),
-        ("full", {"steps": 40, "evaluations": 20, "patience": 1}),  # ended by validation
+        ("full", {"steps": 40, "evaluations": 20, "patience": 1, "known": True}),  # ended by validation
     ],
 )
 def test_a_run_stopped_before_its_record_has_the_record_of_an_uninterrupted_one(
     tiny_model, tiny_tokenizer, tmp_path, monkeypatch, kind, options
 ):
-    wrong = tiny_pairs(tiny_tokenizer, turn=0 if "patience" in options else 1)
     heard = []
 
     def run(folder):
-        return train(
-            tiny_model,
-            tiny_tokenizer,
-            tiny_pairs(tiny_tokenizer),
-            wrong,
-            METHODS[kind],
-            tiny_settings(),
-            tmp_path / folder,
-            show_progress=False,
-            listener=lambda *losses: heard.append(losses),
-            **options,
-        )
+        told = {"listener": lambda *losses: heard.append(losses)}
+        return tiny_run(tiny_model, tiny_tokenizer, tmp_path / folder, kind, **told, **options)
 
     def stop(self, folder, **_):
         if not str(folder).count("checkpoint"):

@@ -291,20 +291,8 @@ def test_out_of_memory_names_the_batch_size_that_fits(tiny_model, tiny_tokenizer
 
 
 def test_validation_ends_a_run_that_gets_no_better(tiny_model, tiny_tokenizer, tmp_path):
-    wrong = tiny_pairs(tiny_tokenizer, turn=0)  # what the model knows by heart: training makes it worse, soon or late
-    run = train(
-        tiny_model,
-        tiny_tokenizer,
-        tiny_pairs(tiny_tokenizer),
-        wrong,
-        METHODS["full"],
-        tiny_settings(),
-        tmp_path,
-        steps=40,
-        evaluations=10,
-        patience=2,
-        show_progress=False,
-    )
+    options = {"known": True, "steps": 40, "evaluations": 10, "patience": 2}
+    run = tiny_run(tiny_model, tiny_tokenizer, tmp_path, "full", **options)
     best = min(run.record.validation_losses, key=lambda entry: entry[1])[0]
     assert run.record.stopped_early and run.record.best_step == best  # weights are those of the lowest loss
     assert run.record.losses[-1][0] == best + 2 * 4 < 40  # two evaluations, four steps apart, were no better

@@ -50,12 +50,13 @@ def logits(model, batch):
         return model(**batch).logits
 
 
-def tiny_run(model, tokenizer, folder, method="lora", **options):
+def tiny_run(model, tokenizer, folder, method="lora", known=False, **options):
+    """A training on those pairs; validated on what the model knows by heart, if `known`: training makes that worse."""
     return train(
         model,
         tokenizer,
         tiny_pairs(tokenizer),
-        tiny_pairs(tokenizer),
+        tiny_pairs(tokenizer, turn=0 if known else 1),
         METHODS[method],
         tiny_settings(),
         folder,
