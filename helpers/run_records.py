@@ -6,8 +6,9 @@ import errno
 import hashlib
 import json
 import os
+import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -187,14 +188,20 @@ def fault(folder: Path) -> str | None:
     return None
 
 
-def latest_checkpoint(folder: Path) -> tuple[Path | None, list[str]]:
-    """The newest whole checkpoint in a run's folder, and a sentence for each newer one that is not whole."""
+def resume_point(folder: Path, fault: Callable[[Path], str | None] = fault) -> tuple[Path | None, list[str]]:
+    """The newest checkpoint in a run's folder that is whole, and a sentence for each newer one, which is deleted: the
+    resumed run writes it again, and until then it would count among the few checkpoints that a run keeps.
+
+    Args:
+        fault: what is wrong with a checkpoint, or None; another function may ask for more than whole files.
+    """
     faults = []
     for path in sorted(folder.glob("checkpoint-*"), key=lambda path: -int(path.name.split("-")[1])):
         wrong = fault(path)
         if wrong is None:
             return path, faults
-        faults.append(f"{path} is skipped: {wrong}")
+        faults.append(f"{path} is skipped and deleted: {wrong}")
+        shutil.rmtree(path)
     return None, faults
 
 

@@ -23,7 +23,7 @@ from safetensors.torch import load_file, save_file
 
 from helpers.alignment.policy import Policy
 from helpers.progress import Sparing, progress
-from helpers.run_records import claimed, fingerprint, latest_checkpoint, notes, seal
+from helpers.run_records import claimed, fingerprint, notes, resume_point, seal
 
 KEPT = 2  # checkpoints: the newest, and the one before in case the newest was not written to its end
 logger = logging.getLogger(__name__)
@@ -198,7 +198,7 @@ class TrainingLoop(ABC):
         """Goes to the newest whole checkpoint; gives a sentence for each newer one that is not whole."""
         if self.folder is None or self.history:
             return []
-        checkpoint, faults = latest_checkpoint(self.folder)
+        checkpoint, faults = resume_point(self.folder)
         if checkpoint is not None:
             tensors, kept = load_file(checkpoint / "state.safetensors"), notes(checkpoint)
             with torch.no_grad():

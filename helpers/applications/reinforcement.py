@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 import math
 import tempfile
 import warnings
@@ -20,11 +21,12 @@ from helpers.applications.reasoner import question
 from helpers.applications.solutions import LONGEST
 from helpers.applications.word_problems import Problem
 from helpers.progress import Sparing, progress
-from helpers.run_records import fingerprint, latest_checkpoint, make_folder, seal, write_json
+from helpers.run_records import fingerprint, make_folder, resume_point, seal, write_json
 
 # trl asks a model by an old name whether it recomputes activations.
 warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated", category=FutureWarning)
 
+logger = logging.getLogger(__name__)
 BATCH, GROUP, STEPS, RATE = 128, 8, 50, 3e-4  # of a reinforcement: completions a step, of one problem, steps, rate
 FIXED = {  # of every reinforcement
     "max_completion_length": LONGEST,
@@ -145,7 +147,9 @@ def reinforce(
         load_model(model, kept / WEIGHTS)
         return json.loads((kept / HISTORY).read_text(encoding="utf-8"))
     rows = Dataset.from_dict({"prompt": [question(each) for each in problems], "number": list(range(len(problems)))})
-    last = kept and latest_checkpoint(kept)[0]
+    last, faults = resume_point(kept) if kept else (None, [])
+    for sentence in faults:
+        logger.warning(sentence)
     cached = model.config.use_cache
     with tempfile.TemporaryDirectory() as scratch:  # trl wants a folder, whether it writes or not
         options = GRPOConfig(

@@ -23,7 +23,7 @@ from transformers.trainer import TRAINER_STATE_NAME
 from helpers.compression.distillation import distillation_loss
 from helpers.data.pairs import IGNORED, Collator, SimilarLengths
 from helpers.progress import Sparing
-from helpers.run_records import TrainingError, seal
+from helpers.run_records import TrainingError, fault, seal
 
 EXPLODED = 3  # times the loss of a model that guesses all tokens alike
 
@@ -175,6 +175,19 @@ class SteadyTrainer(Seq2SeqTrainer):
             name for name in load_result.missing_keys if weights[name].data_ptr() not in stored
         ]
         super()._issue_warnings_after_load(load_result)
+
+
+def resume_fault(checkpoint: Path) -> str | None:
+    """What is wrong with a checkpoint, or with the one that has the run's best weights so far; None if both are whole.
+
+    A run that went on without its best weights would keep others, and not say so.
+    """
+    wrong = fault(checkpoint)
+    if wrong is None and (step := TrainerState.load_from_json(checkpoint / TRAINER_STATE_NAME).best_global_step):
+        best = checkpoint.with_name(f"checkpoint-{step}")
+        wrong = fault(best)
+        return wrong and f"it needs the best weights, in {best.name}, which is not whole ({wrong})"
+    return wrong
 
 
 def count_labels(batch) -> int:

@@ -28,13 +28,13 @@ from helpers.run_records import (
     claimed,
     fingerprint,
     fingerprint_pairs,
-    latest_checkpoint,
     notes,
+    resume_point,
 )
 from helpers.training.bottleneck_adapters import save_bottlenecks
 from helpers.training.finetuning_methods import Method, adapt
 from helpers.training.finished_runs import Run, load_run
-from helpers.training.steady_trainer import batch_size_advice, is_out_of_memory, losses, make_trainer
+from helpers.training.steady_trainer import batch_size_advice, is_out_of_memory, losses, make_trainer, resume_fault
 
 logger = logging.getLogger(__name__)
 PACKAGES = ("torch", "transformers", "peft", "accelerate")  # whose versions decide a result
@@ -217,7 +217,7 @@ def _train(adapted, tokenizer, pairs, validation, name, identity, target, listen
 
 
 def _resume_point(work, trainer, watch, bar):
-    checkpoint, faults = latest_checkpoint(work)
+    checkpoint, faults = resume_point(work, resume_fault)
     for sentence in faults:
         logger.warning(sentence)
         bar.write(sentence)

@@ -98,7 +98,7 @@ def test_a_killed_run_ends_at_the_weights_of_an_uninterrupted_one(tiny_model, ti
         file.truncate(100)
     resumed = tiny_trainer(base, tiny_tokenizer, tmp_path / "runs", anneal_steps=10)
     result = resumed.run(8, save_every=2, show_progress=False)
-    assert "checkpoint-6 is skipped: state.safetensors has 100 of" in caplog.text
+    assert "checkpoint-6 is skipped and deleted: state.safetensors has 100 of" in caplog.text
     assert all(torch.equal(weight, weights(whole)[name]) for name, weight in weights(resumed).items())
     assert result.history == whole.history and len(list(newest.parent.glob("checkpoint-*"))) == 2
     loaded = tiny_trainer(base, tiny_tokenizer, tmp_path / "runs", anneal_steps=10)

@@ -1,3 +1,4 @@
+import shutil
 import weakref
 from dataclasses import replace
 
@@ -34,6 +35,31 @@ def test_a_resumed_run_keeps_its_patience(tiny_model, tiny_tokenizer, tmp_path):
     resumed = run("stopped").record
     assert resumed.losses == whole.losses and resumed.validation_losses == whole.validation_losses
     assert resumed.stopped_early and resumed.best_step == whole.best_step
+
+
+@pytest.mark.usefixtures("hears_all")
+@pytest.mark.parametrize("lost", ["damaged", "gone", "moved"])
+def test_a_resumed_run_keeps_its_best_weights(tiny_model, tiny_tokenizer, tmp_path, caplog, lost):
+    def run(folder, listener=None):
+        return tiny_run(tiny_model, tiny_tokenizer, tmp_path / folder, "full", known=True, listener=listener)
+
+    whole = run("whole")
+    assert whole.record.best_step == 2  # evaluated and written after every second of twelve steps
+    with pytest.raises(KeyboardInterrupt):
+        run("stopped", stopped_at(9))
+    best = next((tmp_path / "stopped").glob("*/checkpoints/checkpoint-2"))
+    if lost == "damaged":
+        (best / "model.safetensors").write_bytes(b"")
+    elif lost == "gone":
+        shutil.rmtree(best)
+    else:
+        (tmp_path / "stopped").rename(tmp_path / "elsewhere")
+    resumed = run("elsewhere" if lost == "moved" else "stopped")
+    skipped = "checkpoint-8 is skipped and deleted: it needs the best weights, in checkpoint-2, which is not whole"
+    assert (skipped in caplog.text) == (lost != "moved")
+    assert resumed.record.best_step == 2 and resumed.record.losses == whole.record.losses
+    weights = resumed.model.state_dict()
+    assert all(torch.equal(weights[name], weight) for name, weight in whole.model.state_dict().items())
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import torch
 from helpers.data.pairs import Collator
 from helpers.models.generation import generate
 from helpers.models.sizes import count_parameters
-from helpers.run_records import Record, TrainingError, fault, fingerprint, latest_checkpoint
+from helpers.run_records import Record, TrainingError, fault, fingerprint, resume_point
 from helpers.training.finetuning_methods import bottleneck, distilled, ia3, prefix_tuning, prompt_tuning, selective
 from helpers.training.finished_runs import load_run
 from helpers.training.steady_trainer import SteadyTrainer, make_trainer
@@ -244,12 +244,12 @@ def test_a_killed_run_ends_at_the_weights_of_an_uninterrupted_one(
     )
     assert killed.returncode in (-9, 9), killed.stderr
     work = next(tmp_path.glob("*/checkpoints"))
-    newest, faults = latest_checkpoint(work)
+    newest, faults = resume_point(work)
     assert newest.name == "checkpoint-8" and not faults
     with (newest / "optimizer.pt").open("r+b") as file:  # as a full disk or a power cut leaves it
         file.truncate(100)
     resumed = tiny_run(base, tiny_tokenizer, tmp_path, kind)
-    assert "checkpoint-8 is skipped: optimizer.pt has 100 of" in caplog.text
+    assert "checkpoint-8 is skipped and deleted: optimizer.pt has 100 of" in caplog.text
     weights = resumed.model.state_dict()
     assert all(torch.equal(weights[name], expected[kind][name]) for name in expected[kind])
     assert resumed.record.losses[-1][0] == 12 and resumed.record.tokens > 0
@@ -258,7 +258,7 @@ def test_a_killed_run_ends_at_the_weights_of_an_uninterrupted_one(
 def test_a_checkpoint_without_its_seal_is_no_checkpoint(tmp_path):
     (tmp_path / "checkpoint-4").mkdir()
     assert fault(tmp_path / "checkpoint-4") == "was not written to its end"
-    assert latest_checkpoint(tmp_path)[0] is None
+    assert resume_point(tmp_path)[0] is None
 
 
 @pytest.mark.parametrize(("factor", "found"), [(1000.0, r"\d+\.\d"), (float("nan"), "nan")])
