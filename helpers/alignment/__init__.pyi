@@ -24,11 +24,13 @@ from .dpo_trainer import (
     DPOConfig as DPOConfig,
     DPOTrainer as DPOTrainer,
     encode_preferences as encode_preferences,
+    implicit_rewards as implicit_rewards,
 )
 from .group_relative import (
     group_advantages as group_advantages,
     grpo_loss as grpo_loss,
     leave_one_out_advantages as leave_one_out_advantages,
+    rloo_loss as rloo_loss,
 )
 from .group_trainers import (
     GRPOConfig as GRPOConfig,

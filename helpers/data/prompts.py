@@ -15,6 +15,7 @@ TEMPLATES = {
     "tldr": "{dialogue}\n\nTL;DR:",
     "none": "{dialogue}",
 }
+SHIPPED = tuple(TEMPLATES)  # a learner may add others
 TASKS = {
     "question": "{dialogue}\n\nQuestion: {question}\nAnswer:",
     "topic": "{dialogue}\n\nWhat is the topic of this dialogue?",

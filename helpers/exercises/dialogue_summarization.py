@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from transformers import NoRepeatNGramLogitsProcessor
 
+from helpers.data.prompts import SHIPPED
 from helpers.exercises.expectations import (
     NotYet,
     entry,
@@ -18,8 +19,8 @@ from helpers.exercises.expectations import (
     pairs,
 )
 
-FEWEST_ROWS = 40  # dialogues to choose a template by
-WANTED_DIVERSITY, HIGHEST_PRICE = 0.5, 0.05  # distinct-2 of three drafts; ROUGE-L that they may cost
+FEWEST_ROWS, FEWEST_TEMPLATES = 40, 3  # dialogues to choose a template by, and templates to choose from
+WANTED_DIVERSITY, HIGHEST_PRICE = 0.6, 0.05  # distinct-2 of three drafts; ROUGE-L that they may cost
 WRITTEN = [7, 3, 5, 7, 3, 9, 3, 5, 7, 3]
 DIFFERENCES = (
     [0.3, 0.1, -0.05, 0.2],
@@ -111,6 +112,10 @@ def template_choice(record):
     entry(record, "test", fraction, "the mean ROUGE-L of that template on the test dialogues")
     if rows < FEWEST_ROWS:
         raise NotYet(f"{rows} dialogues are too few to choose by: measure each template on at least {FEWEST_ROWS}.")
+    if len(validation) < FEWEST_TEMPLATES:
+        raise NotYet(f"validation: {len(validation)} templates; measure at least {FEWEST_TEMPLATES}.")
+    if set(validation) <= set(SHIPPED):
+        raise NotYet("validation: none of these templates is your own; add one to TEMPLATES under a new name.")
     if chosen not in validation or validation[chosen] < max(validation.values()):
         raise NotYet(f"chosen: {chosen!r} is not the template with the highest mean on validation.")
 
@@ -121,9 +126,10 @@ def draft_settings(record):
     quality = entry(record, "quality", fraction, "the mean ROUGE-L of these drafts")
     greedy = entry(record, "greedy", fraction, "the mean ROUGE-L of greedy decoding on the same dialogues")
     temperature = entry(record, "temperature", float, "the temperature")
-    entry(record, "top_p", fraction, "the top-p")
-    if temperature <= 0:
-        raise NotYet(f"temperature: {temperature:g} is not above 0.")
+    top_p = entry(record, "top_p", fraction, "the top-p")
+    for name, value in (("temperature", temperature), ("top_p", top_p)):
+        if value <= 0:
+            raise NotYet(f"{name}: {value:g} is not above 0.")
     if diversity < WANTED_DIVERSITY:
         raise NotYet(
             f"diversity {diversity:.2f} is below {WANTED_DIVERSITY}: the drafts are too alike. Which way is hotter?"

@@ -14,9 +14,11 @@ from helpers.visualization.labels import draw_levels, entitle, name_curves
 from helpers.visualization.palette import BLUE, SERIES, colour_of
 from helpers.visualization.plots import bare, draw_seeds, finished, number_plainly, with_seeds
 
+LOSS = "loss in nats a token"
+
 
 def plot_losses(losses: Mapping, title: str = "") -> Figure:
-    """Loss curves, one colour a run: training as a thin line, validation as dots on a thick one.
+    """Loss curves, one colour a run: training as a thin line, validation as a thick one.
 
     Args:
         losses: name -> (training, validation), each a list of [step, nats per token]; either may be empty.
@@ -32,7 +34,8 @@ def plot_losses(losses: Mapping, title: str = "") -> Figure:
     axes.set_xlim(left=0)
     axes.set_ylim(bottom=0)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-    finished(figure, axes, "step (thin: training, dots: validation)", "loss in nats a token", title=title)
+    both = any(training and validation for training, validation in losses.values())
+    finished(figure, axes, "step (thin: training, thick: validation)" if both else "step", LOSS, title=title)
     name_curves(
         figure,
         axes,

@@ -67,6 +67,13 @@ def test_nothing_is_asserted_of_a_model_or_data_of_ones_own(shown):
     assert "measured, not asserted: base" in shown[0]["text/html"] and shown[0][CLAIMS_MIME][0]["holds"] is None
 
 
+def test_a_lab_that_took_another_model_asserts_only_what_holds_exactly(shown):
+    checkpoint(OURS, FALSE, TRUE, as_measured=False)
+    assert [row["holds"] for row in shown[0][CLAIMS_MIME]] == [None, None]
+    with pytest.raises(AssertionError, match="two is three"):
+        checkpoint(OURS, FALSE, Claim("two is three", 2, False, exact=True), as_measured=False)
+
+
 def test_in_quick_size_only_what_holds_exactly_is_asserted(shown):
     checkpoint(QUICK, FALSE, Claim("two is two", 2, True, exact=True))
     assert [row["holds"] for row in shown[0][CLAIMS_MIME]] == [None, True] and "quick size" in shown[0]["text/html"]

@@ -1133,7 +1133,12 @@ def test_the_line_below_the_cell_is_escaped():
 
 
 RECORDS = {
-    "template_choice": {"rows": 60, "validation": {"briefly": 0.4, "tldr": 0.41}, "chosen": "tldr", "test": 0.4},
+    "template_choice": {
+        "rows": 60,
+        "validation": {"briefly": 0.4, "tldr": 0.41, "minutes": 0.39},
+        "chosen": "tldr",
+        "test": 0.4,
+    },
     "draft_settings": {"temperature": 0.9, "top_p": 0.9, "diversity": 0.6, "quality": 0.5, "greedy": 0.54},
     "kl_budget": {
         "kl_coef": 0.8,
@@ -1251,10 +1256,17 @@ WRONG_RECORDS = [
     ("template_choice", {"rows": 5}, "5 dialogues are too few"),
     ("template_choice", {"chosen": "briefly"}, "not the template with the highest mean"),
     ("template_choice", {"validation": {"tldr": 0.4}}, "'validation': expected"),
+    ("template_choice", {"validation": {"tldr": 0.4, "minutes": 0.39}}, "2 templates; measure at least 3"),
+    (
+        "template_choice",
+        {"validation": {"tldr": 0.4, "briefly": 0.3, "going-on": 0.2}},
+        "none of these templates is your own",
+    ),
     ("template_choice", {"test": 40}, "'test': expected"),
     ("draft_settings", {"diversity": 0.3}, "too alike"),
     ("draft_settings", {"quality": 0.4}, "cut more of the tail"),
     ("draft_settings", {"temperature": 0}, "not above 0"),
+    ("draft_settings", {"top_p": 0}, "top_p: 0 is not above 0"),
     ("draft_settings", {"top_p": "high"}, "'top_p': expected"),
 ]
 

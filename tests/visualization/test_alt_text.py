@@ -43,7 +43,7 @@ def test_intervals():
 def test_curves_are_told_by_where_they_begin_and_end():
     figure = plot_losses({"full": ([[0, 4.5], [50, 1.1], [100, 0.5]], [[0, 4.0], [100, 0.9]])}, "training")
     assert describe(figure) == (
-        "training. Line chart. Horizontal axis: step (thin: training, dots: validation), 0 to 100. "
+        "training. Line chart. Horizontal axis: step (thin: training, thick: validation), 0 to 100. "
         "Vertical axis: loss in nats a token, 0.5 to 4.5. Drawn: full from 4 to 0.9."
     )
 
