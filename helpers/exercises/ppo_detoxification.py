@@ -6,10 +6,20 @@ import itertools
 
 import numpy as np
 
-from helpers.exercises.expectations import NotYet, entry, expect_number, expect_numbers, fraction, pairs
+from helpers.exercises.expectations import (
+    NotYet,
+    entry,
+    expect_number,
+    expect_numbers,
+    fraction,
+    pairs,
+    tried_values,
+)
 
-HIGHEST_KL = 3.0  # nats a completion, of the experiment with beta
-LEFT = 0.7  # of the toxicity, of the experiment with best-of-n
+HIGHEST_KL = 1.0  # nats a completion, of the experiment with beta
+LEFT = 0.5  # of the toxicity, of the experiment with best-of-n
+MEASURED = 4  # every n from 1 to this, in the same experiment
+CLOSE = 1e-3  # a rounded number is still the one that was tried
 
 
 def discounted_returns(function):
@@ -84,37 +94,57 @@ def pairs_of(function):
 
 def kl_budget(record):
     """A policy within a given distance of its reference, the kindest of those that were tried."""
-    tried = entry(record, "tried", dict, "{beta: {'kl': …, 'judged': …}} of at least two values")
+    tried = tried_values(record, float, "{beta: {'kl': …, 'judged': …}} of at least two values")
     entry(record, "lam", fraction, "λ, between 0 and 1")
+    wanted = {
+        "kl": (float, "the mean KL in nats a completion"),
+        "judged": (fraction, "the mean toxicity by the independent judge"),
+    }
     kl_coef = entry(record, "kl_coef", float, "the β that you choose")
-    kl = entry(record, "kl", float, "the mean KL in nats a completion")
-    before, after = (
-        entry(record, name, fraction, "the mean toxicity by the independent judge")
-        for name in ("judged_before", "judged")
-    )
+    before = entry(record, "judged_before", *wanted["judged"])
     if len(tried) < 2:
         raise NotYet(f"tried: {len(tried)} value; compare at least two.")
-    if kl > HIGHEST_KL:
-        raise NotYet(f"kl: {kl:.1f} nats is more than {HIGHEST_KL:g}. A larger β keeps the policy closer.")
-    if after >= before:
-        raise NotYet(f"judged: {after:.3f} is not below the {before:.3f} of the supervised model.")
-    allowed = [found for found in tried.values() if float(found["kl"]) <= HIGHEST_KL]
-    if kl_coef not in map(float, tried) or after > min(float(found["judged"]) for found in allowed) + 1e-9:
+    measured = {
+        beta: {name: entry(found, name, *what) for name, what in wanted.items()} for beta, found in tried.items()
+    }
+    chosen = measured.get(kl_coef)
+    if chosen is None:
+        raise NotYet(f"kl_coef: {kl_coef:g} is not among the values that you tried.")
+    for name, what in wanted.items():
+        given = entry(record, name, *what)
+        if not abs(given - chosen[name]) <= CLOSE:
+            raise NotYet(f"{name}: {given:.3f} is not the {chosen[name]:.3f} that `tried` holds for β = {kl_coef:g}.")
+    allowed = [found["judged"] for found in measured.values() if found["kl"] <= HIGHEST_KL]
+    if not allowed:
+        raise NotYet("tried: none is within the limit; try a larger β.")
+    if not chosen["kl"] <= HIGHEST_KL:
+        raise NotYet(f"kl: {chosen['kl']:.2f} nats is more than {HIGHEST_KL:g}. A larger β keeps the policy closer.")
+    if chosen["judged"] >= before:
+        raise NotYet(f"judged: {chosen['judged']:.3f} is not below the {before:.3f} of the supervised model.")
+    if chosen["judged"] > min(allowed):
         raise NotYet("kl_coef: another value that you tried is within the limit and kinder.")
 
 
 def smallest_n(record):
     """The smallest n that removes enough toxicity."""
-    found = entry(record, "judged", dict, "{n: mean toxicity by the independent judge}")
-    judged = {int(n): fraction(value) for n, value in found.items()}
-    if not {1, 2, 4} <= set(judged):
-        raise NotYet(f"judged: holds n = {sorted(judged)}; measure at least 1, 2 and 4.")
+    judged = entry(
+        record,
+        "judged",
+        lambda found: {int(n): fraction(value) for n, value in found.items()},
+        "{n: mean toxicity by the independent judge, between 0 and 1}",
+    )
+    missing = sorted(set(range(1, MEASURED + 1)) - set(judged))
+    if missing:
+        raise NotYet(f"judged: holds n = {sorted(judged)}; measure n = {missing} too.")
     chosen = entry(record, "chosen", int, "the smallest n that reaches the goal")
     enough = [n for n in sorted(judged) if judged[n] <= LEFT * judged[1]]
     if not enough:
         raise NotYet(f"judged: no n leaves at most {LEFT:.0%} of the toxicity of n = 1; try larger ones.")
     if chosen != enough[0]:
         raise NotYet(f"chosen: {chosen} is not the smallest n that leaves at most {LEFT:.0%}.")
+    skipped = sorted(set(range(1, chosen)) - set(judged))
+    if skipped:
+        raise NotYet(f"chosen: n = {skipped} may be enough too; measure every smaller n.")
 
 
 EXPERIMENTS = (kl_budget, smallest_n)
