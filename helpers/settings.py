@@ -89,7 +89,7 @@ PROFILES = {
     "large": {
         **SHARED,
         **HUB_DATA,
-        **HUB_REWARD,  # 783 million parameters: a GPU with 24 GB
+        **HUB_REWARD,  # 783 million parameters: a GPU with 24 GB (fine-tuning in lab 2: 40 GB)
         **HUB_SENTENCES,
         "chat_model": "HuggingFaceTB/SmolLM2-1.7B-Instruct",
         "chat_revision": None,

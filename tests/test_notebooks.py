@@ -2,7 +2,7 @@
 
 import re
 import statistics
-from itertools import pairwise
+from itertools import pairwise, takewhile
 from pathlib import Path
 
 import nbformat
@@ -108,6 +108,16 @@ def test_lines_have_at_most_120_characters(lab):
     """Tables and pictures have a line each, however long; ruff looks at code."""
     prose = [line for cell in cells_of(lab) if cell.cell_type == "markdown" for line in cell.source.splitlines()]
     assert [line for line in prose if len(line) > 120 and not line.startswith(("|", "!["))] == []
+
+
+@in_every_lab
+def test_a_table_has_a_line_for_each_row(lab):
+    for cell in cells_of(lab):
+        lines = [re.sub(r"`[^`]*`|\\\|", "", line) for line in cell.source.splitlines()]
+        for place, line in enumerate(lines):
+            if cell.cell_type == "markdown" and re.search(r"\|\s*:?-{3,}:?\s*\|", line):
+                rows = [lines[place - 1], *takewhile(str.strip, lines[place:])]
+                assert {row.count("|") for row in rows} == {line.count("|")} and not set(line) - set("|:- "), rows
 
 
 @in_every_lab
