@@ -17,7 +17,7 @@ from helpers.models.characters import half_character
 
 OWN_COLUMNS = ("id", "dialogue", "summary", "topic", "summaries")
 MESSAGES = ("messages", "conversations")  # a chat: a list of objects, as programs around chat models write it
-ROLES, TEXTS = ("role", "from", "speaker", "name"), ("content", "value", "text")
+ROLES, TEXTS = ("role", "from", "speaker", "name"), ("content", "value", "text", "utterance")
 LISTS = {  # whether it is the dialogue -> what to do with a list in one cell
     True: "write one text, with each turn on a line",
     False: "call the column summaries, or write one text",
@@ -25,6 +25,8 @@ LISTS = {  # whether it is the dialogue -> what to do with a list in one cell
 CHAT = re.compile(r"""\s*\[\s*\{\s*['"]""")  # how a chat begins that was written into one cell
 UNREAD = "is no list of messages that can be read"
 UNSPOKEN = ("system", "developer")  # roles whose text is an order to a model, and no turn
+ANSWERING = ("assistant", "gpt", "model")  # roles of a model
+LAST_MESSAGE = "if the last message is the summary, move it into a column 'summary'"
 
 
 class Checked(NamedTuple):
@@ -124,15 +126,27 @@ def read_turns(messages) -> str | None:
         texts = [message[key] for key in TEXTS if key in message]
         # Null is nothing said: so programs write a message that only calls a tool.
         said = next((text for text in texts if text is not None), "" if texts else None)
-        if isinstance(said, list):  # parts, of which some may be pictures
-            said = " ".join(
-                part["text"] for part in said if isinstance(part, dict) and isinstance(part.get("text"), str)
-            )
+        if isinstance(said, list):
+            said = _joined(said)
         if not isinstance(role, str) or not isinstance(said, str):
             return None
         if role not in UNSPOKEN and said.strip():
             turns.append(f"{role.strip()}: {' '.join(said.split())}")
     return "\n".join(turns)
+
+
+def _joined(parts):
+    """The texts of a message's parts, in order; pictures have none. Telegram mixes objects with the texts between."""
+    texts = [part.get("text") if isinstance(part, dict) else part for part in parts]
+    mixed = {str, dict} <= {type(part) for part in parts}
+    return ("" if mixed else " ").join(text for text in texts if isinstance(text, str))
+
+
+def ends_with_answer(rows: Sequence[Row]) -> bool:
+    """Whether the first row's chat ends with a message by a model: it may be the summary of what stands before."""
+    chat = rows[0].values.get(chat_column(rows)) if rows else None
+    turns = (read_turns(chat) or "").split("\n")
+    return len(turns) > 1 and turns[-1].startswith(tuple(f"{role}:" for role in ANSWERING))
 
 
 def chat_column(rows: Sequence[Row]) -> str:
@@ -169,10 +183,12 @@ def check_rows(rows: Sequence[Row], source: str, id_prefix: str = "row", remedy:
     Raises:
         DataError: a column is missing from every row. Faults of single rows are returned, not raised.
     """
-    chat, rows = chat_column(rows), with_dialogue(rows)
+    chat, own, rows = chat_column(rows), rows, with_dialogue(rows)
     layout = Layout.of(rows)
     layout = replace(layout, extras=tuple(name for name in layout.extras if name != chat))  # a row's that is not read
-    require_columns(rows, source, ["dialogue", *layout.summaries], remedy)
+    require_columns(rows, source, ["dialogue"], remedy, own)
+    hint = LAST_MESSAGE if not remedy and ends_with_answer(own) else remedy
+    require_columns(rows, source, layout.summaries, hint, own)
     records, problems, lines, kinds = [], [], {}, {}
     for line, values in rows:
         if layout.id is None:

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from helpers.data.dialogues import Layout, check_rows, with_dialogue
+from helpers.data.dialogues import LAST_MESSAGE, MESSAGES, Layout, check_rows, ends_with_answer, with_dialogue
 from helpers.data.findings import Finding, finding_of, problem_of, visible
 from helpers.data.records import (
     PARQUET,
@@ -21,22 +21,30 @@ from helpers.data.records import (
     DataError,
     Problem,
     Row,
+    delimiter_of,
     parse_rows,
     read_rows,
     require_columns,
 )
 from helpers.data.splits import dialogue_key
+from helpers.data.tables import stated_delimiter
 from helpers.data.words import list_words
 
 DELIMITERS = {"\t": "tabs", ";": "semicolons", ",": "commas", "|": "vertical bars"}
+OTHER_DELIMITER = "its names are separated by"
 USUAL_NAMES = {
-    "dialogue": ("dialog", "conversation", "transcript", "text", "chat"),
-    "summary": ("summaries", "abstract", "reference", "target", "highlights"),
+    "dialogue": ("dialog", "conversation", "transcript", "chat", "text", "article", "document", "input", "prompt"),
+    "summary": ("summaries", "abstract", "highlights", "reference", "target", "output", "completion", "response"),
 }
 TURNS = {"speaker", "role", "turn", "turn_id", "utterance", "utterance_id"}  # columns of files with one row a turn
+SENDERS, SENT = {"user", "username", "sender", "author", "from"}, {"text", "message", "content", "body"}  # of messages
 JOIN = "join the turns of each dialogue into one text, a turn on each line, in a column 'dialogue'"
 # Repetitions have an upper bound everywhere, so that no text can make the search take long.
-SPEAKER = re.compile(r"^[ \t]{0,20}([^:\n]{1,40}):[ \t]{0,20}\S", re.MULTILINE)
+DATE = r"\d{1,4}[./-]\d{1,2}[./-]\d{1,4}"
+TIME = r"\d{1,2}:\d{2}(?::\d{2})?(?:[.,]\d{1,3})?(?:[ \u00a0\u202f]?[AaPp]\.?[Mm]\.?)?"
+# "[12/03/24, 10:15] " of WhatsApp, "00:01:23 " of Zoom: what may stand before the name of a speaker
+STAMP = rf"\u200e?[\[(]?(?:{DATE},?[ T]{{1,3}})?{TIME}[\])]?[ \t]{{0,3}}(?:[-–][ \t]{{0,3}})?"
+SPEAKER = re.compile(rf"^[ \t]{{0,20}}(?:{STAMP}|(?!{STAMP}))([^:\n]{{1,40}}):[ \t]{{0,20}}\S", re.MULTILINE)
 PLACEHOLDER = re.compile(
     r"(todo|tbd|tba|n/?a|none|null|nan|x{2,20}|summary|(lorem ipsum|fill in|to be (done|written|added))\b.{0,80})?",
     re.IGNORECASE | re.DOTALL,
@@ -101,11 +109,11 @@ def _have_turns(names):
 
 def _read(path):
     """(rows, lines that are none, findings about the file as a whole)."""
+    text, unread = "", []  # and what is said of a table that cannot be read
     try:
         rows, unreadable, findings = *read_rows(path), []
-        text = None
     except DataError as error:
-        findings, text = [finding_of(problem_of(error, path))], None
+        findings = [finding_of(problem_of(error, path))]
         if path.suffix.lower() not in set(SUFFIXES) - {PARQUET} or not path.is_file():
             return [], [], findings
         try:
@@ -118,19 +126,23 @@ def _read(path):
         try:
             rows, unreadable = parse_rows(path, text)
         except DataError as second:
-            return [], [], findings if str(second) == str(error) else [*findings, finding_of(problem_of(second, path))]
-    meant = _meant_delimiter(rows, path)
+            rows, unreadable, unread = [], [], [finding_of(problem_of(second, path))]
+            findings = [] if str(second) == str(error) else findings
+    if path.suffix.lower() not in TABLES:
+        return rows, unreadable, [*findings, *unread]
+    text = text or _guessed(path.read_bytes())[0]
+    meant = _meant_delimiter(rows, path, text)
     if meant is None:
-        return rows, unreadable, findings
-    what = f"the header names no column 'dialogue': its names are separated by {DELIMITERS[meant]}"
+        return rows, unreadable, [*findings, *unread]
+    what = f"the header names no column 'dialogue': {OTHER_DELIMITER} {DELIMITERS[meant]}"
     remedy = (
         "export the table with commas"
         if path.suffix.lower() == ".csv"
         else "call the file .csv and separate its columns by commas"
     )
-    findings.append(finding_of(Problem(str(path), 1, "", what), value="".join(rows[0].values), remedy=remedy))
+    findings.append(finding_of(Problem(str(path), 1, "", what), value=_header(text), remedy=remedy))
     try:
-        return *parse_rows(path, text or _guessed(path.read_bytes())[0], meant), findings
+        return *parse_rows(path, text, meant), findings
     except DataError as error:
         return [], [], [*findings, finding_of(problem_of(error, path))]
 
@@ -157,41 +169,47 @@ def _lines(path):
     return re.split(ends, _guessed(path.read_bytes())[0])
 
 
-def _meant_delimiter(rows, path):
-    """The delimiter that the header's names are separated by, if the loader takes another one and so finds no
-    dialogue.
+def _header(text):
+    return re.split("[\r\n]", stated_delimiter(text.lstrip("\ufeff"))[0].lstrip("\r\n"), maxsplit=1)[0]
+
+
+def _meant_delimiter(rows, path, text):
+    """The delimiter that the header's names are separated by, if the loader takes another one and so finds no name that
+    it knows, or no row.
     """
-    if not rows or path.suffix.lower() not in TABLES or any(name.casefold() == "dialogue" for name in rows[0].values):
-        return None
-    header = "\0".join(rows[0].values)
-    return next(
-        (
-            mark
-            for mark in DELIMITERS
-            if "dialogue"
-            in [name.strip(' "\ufeff').casefold() for part in header.split("\0") for name in part.split(mark)]
-        ),
-        None,
-    )
+    known = {"dialogue", "summary", *MESSAGES, *(name for names in USUAL_NAMES.values() for name in names)}
+    names = list(rows[0].values) if rows else _header(text).split(delimiter_of(path, text.lstrip("\ufeff")))
+
+    def found(mark):
+        return known & {part.strip(' "').casefold() for name in names for part in name.split(mark)}
+
+    return None if found("\n") else next(filter(found, DELIMITERS), None)
 
 
 def _named(rows, path):
     """(rows with the names that the loader wants, findings about names that are missing or spelled otherwise)."""
     findings, renamed, read = [], {}, with_dialogue(rows)
     names = list(dict.fromkeys(name for row in read for name in row.values))
+    known = {name.strip().casefold(): name for name in reversed(names)}
+    there = set(known)
+    messages = SENDERS & there and SENT & there and not there & {"summary", *USUAL_NAMES["summary"]}
     for column in ("dialogue", *Layout.of(read).summaries):
         try:
-            require_columns(read, str(path), [column])
+            require_columns(read, str(path), [column], own=rows)
         except DataError as error:
-            near = next((name for name in names if name.strip().casefold() == column), None)
+            near = known.get(column)
             single_turns = column == "dialogue" and not near and _have_turns(names)
             likely = (
                 near
-                or next((name for name in names if name.strip().casefold() in USUAL_NAMES.get(column, ())), None)
+                or next((known[name] for name in USUAL_NAMES.get(column, ()) if name in known), None)
                 or next(iter(difflib.get_close_matches(column, names, 1)), None)
             )
             remedy = f"rename the column {visible(likely)!r} to {column!r}" if likely else f"add a column {column!r}"
             remedy = JOIN if single_turns else remedy
+            if column == "dialogue" and not near and messages:
+                remedy = f"one row is one message: {JOIN}"
+            if column == "summary" and not likely and ends_with_answer(rows):
+                remedy = f"{remedy}; {LAST_MESSAGE}"
             findings.append(finding_of(problem_of(error, path), remedy=remedy))
             renamed |= {near: column} if near else {}
     return [
@@ -207,14 +225,18 @@ class Sign(NamedTuple):
     remedy: str
 
 
+# UTF-8 bytes of accented letters and of curly quotes, read as Windows' 1252; and the sign for a letter that could not
+# be read
+MISREAD = re.compile("[ÂÃ][\u0080-\u00bf€‚ƒ„…†‡ˆ‰Š‹ŒŽ‘’“”•–—˜™š›œžŸ]|â€[\u0080-\u00bf™œž¦“”˜]?|\ufffd")
+# Characters back to bytes, by Windows' 1252, and by Latin-1 where it leaves a byte undefined
+BYTES = str.maketrans({bytes([byte]).decode("cp1252", "ignore") or chr(byte): chr(byte) for byte in range(0x80, 0xA0)})
+BYTE_RUN = re.compile("[\u0080-\u00ff]{2,}")
+# Right text whose bytes are UTF-8 by chance: "Spaß“", "CAFÉ…", "été »" with a hard blank, "STÍŽNOST", "2×½"
+CLOSING = "[\u00a0…‘’“”‹›«»–—™®°²³·•]"
+BY_CHANCE = re.compile(
+    f"[À-ÃÆ-ß]{CLOSING}|(?<![a-z])[ÄÅ](?:\u00a0|{CLOSING}(?![a-z]))|[à-ï]{CLOSING}{{2}}|[À-Þ][ŠŽŒ]|[×Øß][½¼¾]"
+)
 SIGNS = (
-    # UTF-8 bytes of accented letters and of curly quotes, read as Windows' 1252; and the sign for a letter that could
-    # not be read
-    Sign(
-        re.compile("[ÂÃ][\u0080-\u00bf€‚ƒ„…†‡ˆ‰Š‹ŒŽ‘’“”•–—˜™š›œžŸ]|â€[\u0080-\u00bf™œž¦“”˜]?|\ufffd"),
-        "has letters that were read in the wrong encoding",
-        "save the source again as UTF-8 and export it anew",
-    ),
     Sign(
         re.compile(r"</?[a-zA-Z][^<>\n]{0,200}>|&(?:nbsp|amp|lt|gt|quot|#\d{2,5});"),
         "has HTML in it",
@@ -266,6 +288,12 @@ def warnings_of(record: dict) -> Iterator[Warned]:
         },
     }
     for column, text in texts.items():
+        if found := misread(text):
+            yield Warned(
+                column,
+                f"has letters that were read in the wrong encoding, {found.strip()[:30]!r}",
+                "save the source again as UTF-8 and export it anew",
+            )
         for sign in SIGNS:
             if found := sign.pattern.search(text):
                 yield Warned(column, f"{sign.what}, {found[0].strip()[:30]!r}", sign.remedy)
@@ -274,15 +302,45 @@ def warnings_of(record: dict) -> Iterator[Warned]:
         )
 
 
+def misread(text: str) -> str:
+    """The first letters that stand for others; "" where there are none.
+
+    "Ã¼" stands for "ü" where UTF-8 was read as Windows' 1252 or as Latin-1: taken as bytes again, it is UTF-8.
+    """
+    if text.isascii():
+        return ""
+    if found := MISREAD.search(text):
+        return found[0]
+    for run in BYTE_RUN.finditer(text.translate(BYTES)):
+        try:
+            run[0].encode("latin-1").decode("utf-8")
+        except UnicodeDecodeError:
+            continue
+        right = BY_CHANCE.match(text, run.start())
+        if not right or right.end() < run.end():
+            return text[run.start() : run.end()]
+    return ""
+
+
 def speakers(dialogue: str) -> list[str]:
-    """Who speaks, in the order of first appearance: what stands before a colon at the beginning of a line."""
+    """Who speaks, in the order of first appearance: what stands before a colon at the beginning of a line, without a
+    time.
+    """
     return list(dict.fromkeys(name.strip() for name in SPEAKER.findall(dialogue)))
+
+
+def _counted(count, name):
+    return f"{count} {name}{'' if count == 1 else 's'}"
 
 
 def _dialogue_warnings(text):
     turns, spoken = [line for line in text.split("\n") if line.strip()], len(list_words(text))
+    if len(turns) < LEAST_TURNS and spoken >= LEAST_WORDS:
+        yield Warned("dialogue", "stands on one line", "put each turn on a line of its own, as name: what is said")
+        return
     if len(turns) < LEAST_TURNS or spoken < LEAST_WORDS:
-        yield Warned("dialogue", f"is very short: {len(turns)} turns, {spoken} words", "is it whole?")
+        what = f"is very short: {_counted(len(turns), 'turn')}, {_counted(spoken, 'word')}"
+        yield Warned("dialogue", what, "is it whole?")
     named = sum(bool(SPEAKER.match(line)) for line in turns)
     if 2 * named < len(turns):
         yield Warned(
@@ -299,7 +357,7 @@ def _summary_warnings(column, text, dialogue):
     if PLACEHOLDER.fullmatch(text.strip(string.punctuation + string.whitespace + "…–—")):
         yield Warned(column, "holds the place of a summary", "write it, or delete the row")
     elif len(said) < LEAST_SUMMARY_WORDS:
-        yield Warned(column, f"is very short: {len(said)} words", "is it whole?")
+        yield Warned(column, f"is very short: {_counted(len(said), 'word')}", "is it whole?")
     elif dialogue_key(text) in dialogue_key(dialogue):
         yield Warned(column, "is copied from the dialogue word by word", "write a summary: a model would learn to copy")
     elif len(said) > len(list_words(dialogue)):

@@ -13,7 +13,7 @@ from itertools import chain
 from pathlib import Path
 
 from helpers.data.dialogues import merge_annotators
-from helpers.data.file_checks import CheckedFile, Located, check_file, speakers, warnings_of
+from helpers.data.file_checks import OTHER_DELIMITER, CheckedFile, Located, check_file, speakers, warnings_of
 from helpers.data.findings import WARNING, Finding, Report, finding_of, problem_of, visible
 from helpers.data.lengths import token_lengths
 from helpers.data.loading import WHOLE, load_dialogues, split_files
@@ -73,6 +73,8 @@ def _left_to_find(place, settings, findings):
             (Path(path) for path in sorted(_paths(place), key=len, reverse=True) if said.startswith(path)), place
         )
         found = finding_of(problem_of(error, source))
+        if any(one.source == found.source and OTHER_DELIMITER in one.what for one in findings):
+            return []  # the loader's fault follows from this one
         if not any((one.source, one.line, one.column) == (found.source, found.line, found.column) for one in findings):
             return [found]
     return []

@@ -19,6 +19,7 @@ SUFFIXES = (*JSON[:1], *TABLES, *JSON[1:], PARQUET)
 REMEDIES = {  # ending -> what to do with a file that is not read
     **dict.fromkeys((".gz", ".zip", ".bz2", ".xz", ".zst", ".7z"), "unpack it, and give the file inside"),
     **dict.fromkeys((".xlsx", ".xls", ".ods", ".numbers"), 'export the sheet as "CSV UTF-8"'),
+    **dict.fromkeys((".txt", ".docx", ".srt", ".vtt"), "put each dialogue into a row of a table, with its summary"),
     ".arrow": "load it with datasets and write it with to_parquet or to_json",
 }
 LISTED = 20  # bad rows that a message lists one by one
@@ -130,7 +131,19 @@ def _read_json(path, text):
                 f"a file of dialogues holds one JSON object a line, or one array of objects\n{path}: is one object; "
                 f"write the list under {name!r} into a file of its own"
             )
+    if _has_columns_first(whole):
+        raise DataError(
+            'a file of dialogues holds one JSON object a line, or one array of objects (pandas: orient="records")\n'
+            f"{path}: is one object of columns, not of rows"
+        )
     return _checked_objects(path, [(text[: len(text) - len(start)].count("\n") + 1, whole)])
+
+
+def _has_columns_first(whole):
+    """Whether an object is what `to_json` of pandas writes: {column: {number of the row: value}}."""
+    columns = list(whole.values())
+    alike = bool(columns) and all(isinstance(column, dict) and column.keys() == columns[0].keys() for column in columns)
+    return alike and bool(columns[0]) and ("dialogue" in whole or all(number.isdigit() for number in columns[0]))
 
 
 def _checked_objects(path, numbered):
@@ -162,9 +175,15 @@ def _read_json_lines(path, text):
     return rows, sorted([*problems, *others], key=lambda problem: problem.line)
 
 
-def _read_table(path, text, delimiter):
+def delimiter_of(path: Path, text: str) -> str:
+    """The delimiter by which the text of a table is read."""
     text, stated = stated_delimiter(text)
-    delimiter = delimiter or ("\t" if path.suffix.lower() == ".tsv" else stated or likely_delimiter(text))
+    return "\t" if path.suffix.lower() == ".tsv" else stated or likely_delimiter(text)
+
+
+def _read_table(path, text, delimiter):
+    delimiter = delimiter or delimiter_of(path, text)
+    text, _ = stated_delimiter(text)
     try:
         table = split_table(text, delimiter)
     except QuoteError as error:
@@ -203,11 +222,18 @@ def _checked_header(path, line, fields):
     return header
 
 
-def require_columns(rows: Sequence[Row], source: str, columns: Iterable[str], remedy: str = "") -> None:
-    """Raises DataError if a column is in none of the rows; the message names the columns that were found."""
-    found = list(dict.fromkeys(name for row in rows for name in row.values))
+def require_columns(
+    rows: Sequence[Row], source: str, columns: Iterable[str], remedy: str = "", own: Sequence[Row] = ()
+) -> None:
+    """Raises DataError if a column is in none of the rows; the message names the columns that were found.
+
+    Args:
+        own: the rows as they stand in the source, where `rows` have columns that were made from others.
+    """
+    there = {name for row in rows for name in row.values}
+    found = list(dict.fromkeys(name for row in own or rows for name in row.values))
     for column in columns:
-        if rows and column not in found:
+        if rows and column not in there:
             raise DataError(
                 (f"{remedy}\n" if remedy else "") + f"{source}, row {rows[0].line}, column {column}: "
                 f"missing; columns found: {', '.join(found)}"

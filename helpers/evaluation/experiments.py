@@ -108,10 +108,11 @@ def run_condition(
 
 
 def clusters_of(rows: Sequence) -> list[str]:
-    """What each row is alike with others in, and intervals draw together: its scenario where the data has them, else
-    the dialogue itself.
+    """What each row is alike with others in, and intervals draw together: its scenario in the kit's own data, its
+    `group` in data that have such a column, else the dialogue itself.
     """
-    return [row.get("scenario") or row["id"] for row in rows]
+    names = ("scenario", "group", "id")
+    return [str(next(row[name] for name in names if row.get(name) not in (None, ""))) for row in rows]
 
 
 def by_part(split: Sequence) -> dict[str, list[dict]]:

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given, settings, strategies as st
 
 from helpers.data import inspection
-from helpers.data.file_checks import warnings_of
+from helpers.data.file_checks import misread, speakers, warnings_of
 from helpers.data.findings import ALIKE, Finding, Report, visible
 from helpers.data.inspection import inspect_dialogues, main
 from helpers.data.loading import load_dialogues
@@ -124,6 +124,8 @@ def test_line_and_record_differ_where_a_cell_holds_newlines(tmp_path):
         ("a.csv", b"dialogue|summary\nA|B\n", 1, "separated by vertical bars", "export the table with commas"),
         ("a.csv", b"dialogue\tsummary\nA\tB\n", 1, "separated by tabs", "export the table with commas"),
         ("a.tsv", b"dialogue,summary\nA,B\n", 1, "separated by commas", ""),
+        ("a.csv", b"conversation\tabstract\nA\tB\n", 1, "separated by tabs", "export the table with commas"),
+        ("a.txt", b"Ann: Hi.\n", 0, "ends in '.txt'", "put each dialogue into a row of a table, with its summary"),
         ("a.csv", "dialogue,summary\nA,Grüße\n".encode("cp1252"), 2, "is not UTF-8", "CSV UTF-8"),
         ("a.csv", "dialogue,summary\nA,B\n".encode("utf-16"), 1, "is not UTF-8", "CSV UTF-8"),
         ("a.jsonl", b'{"dialogue": "A", "summary": "B"}\n{"id": \n', 2, "is not JSON", "one JSON object a line"),
@@ -194,6 +196,10 @@ def test_repeated_dialogues_of_one_file_are_named_but_not_those_of_several_annot
 @pytest.mark.parametrize(
     "changes, column, what",
     [
+        ({"summary": "Great."}, "summary", "is very short: 1 word"),
+        ({"dialogue": TALK.format(7).replace("\n", " \\n ")}, "dialogue", "stands on one line"),
+        ({"dialogue": TALK.format(7).replace("\n", " | ")}, "dialogue", "stands on one line"),
+        ({"dialogue": TALK.format(7).replace("#", "").replace(":", "")}, "dialogue", "names a speaker on 0 of 2 lines"),
         ({"summary": "TODO"}, "summary", "holds the place of a summary"),
         ({"summary": " ... "}, "summary", "holds the place of a summary"),
         ({"summary": "n/a"}, "summary", "holds the place"),
@@ -203,7 +209,7 @@ def test_repeated_dialogues_of_one_file_are_named_but_not_those_of_several_annot
         (
             {"dialogue": "#Person1#: Hello to you.", "summary": "They say hello."},
             "dialogue",
-            "is very short: 1 turns, 4 words",
+            "is very short: 1 turn, 4 words",
         ),
         (
             {"dialogue": "Nobody is named in this text at all, sadly.\nNot even on its second line."},
@@ -253,6 +259,72 @@ def test_warnings_about_a_row(tmp_path, changes, column, what):
 )
 def test_what_is_no_reason_to_warn(text):
     assert list(warnings_of(good(1, summary=text, summaries=[text]))) == []
+
+
+RIGHT = [
+    "« C’était l’été\u00a0», dit-elle à\u00a0Zoé… « Où\u00a0? » À L’OPÉRA…",
+    "CAFÉ—le meilleur, au cœur de la ville, pour 5\u00a0€.",
+    "Er sagt: „Das macht Spaß“ – und geht über die Straße… „Größe“",
+    "Das macht Spaß…aber nicht heute, denn Spaß\u00a0kostet Geld.",
+    "Łukasz zażółcił gęślą jaźń – „tak”, mówi się.",
+    "Příliš žluťoučký kůň úpěl – „ano“, říká STÍŽNOST i VÝŠE.",
+    "Η Άννα και ο Μπεν «συναντώνται» στις 5…",
+    "Анна сказала: «Хорошо» – и ушла… «Ёлка»",
+    "Ayşe İstanbul'a gidiyor, “ışık” ve dağ…",
+    "安娜和本在车站见面。“好的”……",
+    "SÍ…pero no, ¿él? ¡Ñandú! Año… 1º, 5ª, 20 °C, m², 2×½ y 5 ×\u00a0al día",
+    "Não! “Amanhã”… é às 5; Ångström på Ærø, “HÅ”, Ä…",
+    "Anna laughs 😂 – “fine”.",
+]
+
+
+@pytest.mark.parametrize("text", RIGHT)
+def test_right_letters_of_any_language_raise_no_alarm(text):
+    assert misread(text) == ""
+
+
+@pytest.mark.parametrize("as_bytes", ["cp1252", "latin-1"])
+@pytest.mark.parametrize(
+    "text", ["see you 😂", "się", "Λάμπω", "Анна", "dağ", "ışık", "Ayşe", "安娜", "שלום", "Grüße", "5 €"]
+)
+def test_letters_in_the_wrong_encoding_are_found_in_any_language(text, as_bytes):
+    read = "".join(bytes([byte]).decode(as_bytes, "ignore") or chr(byte) for byte in text.encode())
+    found = misread(f"Ann says: {read}, and Ben agrees.")
+    assert found and found in read
+
+
+@pytest.mark.parametrize(
+    "stamp",
+    [
+        "[12/03/24, 10:1{}] ",
+        "12.03.24, 10:1{} - ",
+        "00:01:2{} ",
+        "[00:01:2{}.500] ",
+        "(1:1{} PM) ",
+        "2024-03-12 10:1{}:00 ",
+        "",
+    ],
+)
+def test_the_time_before_a_speaker_is_no_name(tmp_path, stamp):
+    rows = [
+        good(
+            number,
+            dialogue="\n".join(stamp.format(turn) + line for turn, line in enumerate(TALK.format(number).split("\n"))),
+        )
+        for number in range(12)
+    ]
+    assert speakers(rows[0]["dialogue"]) == ["#Person1#", "#Person2#"]
+    path = write_jsonl(tmp_path / "mine.jsonl", rows)
+    assert inspect(path).findings == []
+    loaded = load_dialogues(load_settings("pocket", data=str(path)))
+    assert {row["dialogue"] for split in loaded.values() for row in split} == {row["dialogue"] for row in rows}
+
+
+def test_a_time_alone_names_no_speaker():
+    assert speakers("10:15 we meet\n00:01:23 and go") == [] and speakers("Ann: at 10:15\nRoom 10: yes") == [
+        "Ann",
+        "Room 10",
+    ]
 
 
 def test_every_summary_is_looked_at():

@@ -224,6 +224,97 @@ def test_a_chat_is_a_dialogue(tmp_path):
     assert len(rows_of(path)) == 12, "also where the column has its right name"
 
 
+def errors_of(path):
+    return inspect_dialogues(path, load_settings("pocket"), show_progress=False).errors
+
+
+@pytest.mark.parametrize(
+    "said, text",
+    [
+        (["see ", {"type": "link", "text": "x.org"}, " at five"], "see x.org at five"),
+        (["(", {"type": "bold", "text": "now"}, ")"], "(now)"),
+        (["Hi.", "Ho."], "Hi. Ho."),
+        ([{"type": "text", "text": "Hi."}, {"type": "image_url"}, {"type": "text", "text": "Ho."}], "Hi. Ho."),
+        ([{"type": "image_url"}, 5], None),
+    ],
+)
+def test_no_part_of_a_message_is_lost(said, text):
+    assert read_turns([{"from": "Ann", "text": said}]) == ("" if text is None else f"Ann: {text}")
+
+
+def test_turns_may_hold_utterances():
+    assert read_turns([{"speaker": "Ann", "utterance": "Hi."}]) == "Ann: Hi."
+
+
+@pytest.mark.parametrize("last, hinted", [("assistant", True), ("user", False)])
+def test_a_summary_that_is_the_last_message_is_named(tmp_path, last, hinted):
+    hint = "if the last message is the summary, move it into a column 'summary'"
+    chat = [{"role": "user", "content": "Sum up: A: Hi."}, {"role": last, "content": "A greets."}]
+    path = write(tmp_path / "a.jsonl", "\n".join([json.dumps({"messages": chat, "lang": "en"})] * 12))
+    with pytest.raises(DataError, match="column summary: missing; columns found: messages, lang$") as raised:
+        load(path)
+    (error,) = errors_of(path)
+    assert (hint in str(raised.value)) is (hint in error.remedy) is hinted
+    assert error.what == "missing; columns found: messages, lang" and error.remedy.startswith("add a column 'summary'")
+
+
+@pytest.mark.parametrize(
+    "dialogue, summary",
+    [("prompt", "completion"), ("input", "output"), ("article", "highlights"), ("Document", "Response")],
+)
+def test_usual_names_of_other_data_sets_are_known(tmp_path, dialogue, summary):
+    rows = [{dialogue: TALK.format(number), summary: "It came."} for number in range(12)]
+    errors = errors_of(write(tmp_path / "a.jsonl", "\n".join(map(json.dumps, rows))))
+    assert [error.remedy for error in errors] == [
+        f"rename the column {dialogue!r} to 'dialogue'",
+        f"rename the column {summary!r} to 'summary'",
+    ]
+
+
+@pytest.mark.parametrize("mark, name", [("\t", "tabs"), ("|", "vertical bars")])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+@pytest.mark.parametrize("ids", [True, False])
+def test_another_delimiter_is_named_though_dialogues_stand_in_quotes(tmp_path, mark, name, encoding, ids):
+    rows = [row(n, summary="" if n == 3 else "Yes.") for n in range(12)]
+    if not ids:  # a quote opens the row then, and reading it by commas stops at the quote that closes
+        rows = [{name: value for name, value in each.items() if name != "id"} for each in rows]
+    (tmp_path / "a.csv").write_bytes(table(mark, rows=rows).encode(encoding))
+    with pytest.raises(DataError):
+        load(tmp_path / "a.csv")
+    *others, empty = errors_of(tmp_path / "a.csv")
+    assert [error.what for error in others] == ["is not UTF-8"] * (encoding == "utf-16") + [
+        f"the header names no column 'dialogue': its names are separated by {name}"
+    ]
+    assert others[-1].remedy == "export the table with commas"
+    assert (empty.record, empty.column, empty.what) == (4, "summary", "is empty"), "rows are looked at all the same"
+
+
+def test_a_broken_quote_in_a_table_with_the_right_delimiter_stays_what_it_is(tmp_path):
+    for mark in (",", ";"):
+        path = write(tmp_path / "a.csv", table(mark) + f'\nd99{mark}"A: "Hi"{mark}Greeting.')
+        (error,) = errors_of(path)
+        assert "expected after" in error.what and error.line == 26
+
+
+def test_columns_first_is_told(tmp_path):
+    pd.DataFrame([row(number) for number in range(12)]).to_json(tmp_path / "a.json")
+    with pytest.raises(DataError, match="is one object of columns, not of rows"):
+        load(tmp_path / "a.json")
+    (error,) = errors_of(tmp_path / "a.json")
+    assert 'orient="records"' in error.remedy
+    pd.DataFrame([row(number) for number in range(12)]).to_json(tmp_path / "a.json", orient="records")
+    assert len(load(tmp_path / "a.json")) == 3 and not errors_of(tmp_path / "a.json")
+
+
+def test_one_row_a_message_is_told(tmp_path):
+    rows = [{"type": "message", "user": f"U{n % 2}", "text": f"Hi {n}", "ts": f"{n}.0"} for n in range(12)]
+    error, _ = errors_of(write(tmp_path / "a.json", json.dumps(rows)))
+    assert error.remedy.startswith("one row is one message: join the turns of each dialogue into one text")
+    rows = [{"user": "Ann", "text": TALK.format(n), "summary": "It came."} for n in range(12)]
+    (error,) = errors_of(write(tmp_path / "b.json", json.dumps(rows)))
+    assert error.remedy == "rename the column 'text' to 'dialogue'", "each has a summary, and so is a dialogue"
+
+
 def calling(number):
     return [
         {"role": "user", "content": f"Is {number} here?"},

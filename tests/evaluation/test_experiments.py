@@ -195,6 +195,10 @@ def test_the_mean_over_draws_is_the_unit_of_intervals():
 def test_dialogues_of_one_scenario_are_drawn_together_others_alone():
     rows = [{"id": "7", "scenario": "inn"}, {"id": "8", "scenario": "inn"}, {"id": "9", "scenario": None}, {"id": "10"}]
     assert clusters_of(rows) == ["inn", "inn", "9", "10"]
+    rows = [{"id": "1", "group": "7b"}, {"id": "2", "group": 0}, {"id": "3", "group": ""}, {"id": "4", "group": None}]
+    assert clusters_of(rows) == ["7b", "0", "3", "4"], "as rows of one group stay in one split"
+    assert clusters_of([{"id": "1", "scenario": "inn", "group": "7b"}]) == ["inn"]
+    assert clusters_of([{"id": "1", "own_scenario": "inn"}]) == ["1"], "somebody's own column steers nothing"
     values, names = np.repeat([0.0, 0.3, 1.0], 10), np.repeat(["a", "b", "c"], 10).tolist()
     alone, alike = (Outcome("one-shot", [[""] * 30], {"rougeL": values[None]}, 0, each) for each in (None, names))
     assert alike.interval() == mean_interval(values, names)
