@@ -69,7 +69,8 @@ class Explorer:
 
 def drawable(words):
     """(tokens that can be drawn, tokens in all, probability of the likeliest in percent)."""
-    count, total = map(int, re.search(r"(\d+) of (\d+) tokens", words).groups())
+    counts = re.search(r"([\d,]+) of ([\d,]+) tokens", words).groups()
+    count, total = (int(number.replace(",", "")) for number in counts)
     return count, total, float(re.search(r"([\d.]+)%", words)[1])
 
 

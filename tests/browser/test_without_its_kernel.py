@@ -53,12 +53,13 @@ def test_without_its_kernel_every_widget_still_shows_what_it_showed(again, labs)
         widget(again, "playground(model, tokenizer"),
     )
     again.wait(lambda: explorer.locator("img").count(), 120, "the saved picture")
-    assert (
-        explorer.get_by_role("spinbutton", name="temperature").input_value() == "1.7"
-        and "temperature 1.7," in explorer.inner_text()
-    )
+    explorer.scroll_into_view_if_needed()  # what is far away is not drawn, and has no text
+    again.wait(lambda: "temperature 1.7," in explorer.inner_text(), 60, "the saved sentence")
+    assert explorer.get_by_role("spinbutton", name="temperature").input_value() == "1.7"
     again.page.wait_for_timeout(2000)
     assert again.page.get_by_text("Loading widget").count() == 0
-    assert "tokens in the prompt" in playground.inner_text() and playground.locator("td").count()
+    playground.scroll_into_view_if_needed()
+    again.wait(lambda: "tokens in the prompt" in playground.inner_text(), 60, "the playground's text")
+    assert playground.locator("td").count()
     assert again.page.get_by_text(BROKEN).count() == 0
     assert again.page.evaluate("() => window.hacked") is None
