@@ -55,7 +55,7 @@ class OpenLabs:
 
     def advance(self):
         """Notes which labs have finished, and starts others in their places."""
-        self.finished |= {name for name, notebook in self.opened.items() if notebook.is_done()}
+        self.finished |= {name for name in self.opened.keys() - self.finished if self.opened[name].is_done()}
         for name in list(self.waiting):
             if len(self.opened.keys() - self.finished) < AT_ONCE and (
                 AFTER.get(name) in self.finished | {None} or AFTER[name] not in self.paths
