@@ -9,6 +9,7 @@ import json
 import os
 import re
 import shutil
+import statistics
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 from helpers.data.findings import visible
 from helpers.data.lengths import token_lengths
+from helpers.data.prompts import TEMPLATES
 from helpers.evaluation.statistics import mean_interval, paired_difference
 from helpers.settings import PROFILES
 from helpers.training.finished_runs import ADAPTER, ADAPTER_CONFIG, Run
@@ -53,19 +55,22 @@ def export_adapter(
     folder: str | Path,
     name: str,
     license_id: str | None = None,
+    clusters: Sequence | None = None,
 ) -> Path:
     """Writes an adapter's folder: adapter_model.safetensors, adapter_config.json, and its card as README.md.
 
-    No dialogue and no path of this computer is in it.
+    No path of this computer is in it, and no dialogue is in the card or the configuration. What the weights have
+    learned by heart goes with them.
 
     Args:
         run: of an adapter, as `train` gives it; settings: those of the run; data: its splits.
         measured: metric -> (scores of the base model, scores with the adapter), N numbers each, on the test dialogues.
         license_id: as the hub spells it, "cc-by-4.0" for example; None leaves it to be filled in.
+        clusters: N names; dialogues of one name are drawn together (`clusters_of`). None: every dialogue alone.
     Returns:
         the folder.
     Raises:
-        ValueError: the run has a whole model instead of an adapter.
+        ValueError: the run has a whole model instead of an adapter; `measured` or `clusters` as for `mean_interval`.
     """
     if not (run.folder / ADAPTER).is_file():
         raise ValueError(
@@ -79,12 +84,12 @@ def export_adapter(
         "base_model_name_or_path": public_name(settings.model)
     }
     (folder / ADAPTER_CONFIG).write_text(json.dumps(config, indent=2), encoding="utf-8", newline="\n")
-    card = model_card(run.record, settings, data, tokenizer, measured, name, license_id)
+    card = model_card(run.record, settings, data, tokenizer, measured, name, license_id, clusters)
     (folder / CARD).write_text(str(card), encoding="utf-8", newline="\n")
     return folder
 
 
-def model_card(record, settings, data, tokenizer, measured, name, license_id=None) -> ModelCard:
+def model_card(record, settings, data, tokenizer, measured, name, license_id=None, clusters=None) -> ModelCard:
     """The card; arguments as for `export_adapter`. Metadata is written by a YAML library, so no value can become
     another key.
 
@@ -92,7 +97,11 @@ def model_card(record, settings, data, tokenizer, measured, name, license_id=Non
     """
     tested, intervals = len(next(iter(measured.values()))[0]), {}
     for metric, (before, after) in measured.items():
-        intervals[metric] = mean_interval(before), mean_interval(after), paired_difference(after, before)
+        intervals[metric] = (
+            mean_interval(before, clusters),
+            mean_interval(after, clusters),
+            paired_difference(after, before, clusters),
+        )
     results = [
         EvalResult(
             task_type="summarization",
@@ -119,7 +128,7 @@ def model_card(record, settings, data, tokenizer, measured, name, license_id=Non
         [
             f"# {literal(name)}",
             _what_it_is(record, settings),
-            _quality(intervals, tested),
+            _quality(intervals, tested, clusters),
             _data(data, settings, tokenizer),
             _limits(intervals, tested, data, settings),
             _how_to_load(settings),
@@ -142,14 +151,16 @@ def _what_it_is(record, settings):
     )
 
 
-def _quality(intervals, tested):
+def _quality(intervals, tested, clusters):
+    units = len(set(clusters)) if clusters is not None else tested
+    drawn = "dialogues" if units == tested else f"their {units} groups"
     rows = [
         f"| {literal(metric)} | {before:.3f} | {after:.3f} | {difference:+.3f} |"
         for metric, (before, after, difference) in intervals.items()
     ]
     return "\n".join(
         [
-            f"## Quality\nOn {tested} test dialogues, with 95% bootstrap intervals over dialogues; the "
+            f"## Quality\nOn {tested} test dialogues, with 95% bootstrap intervals over {drawn}; the "
             "difference is paired.\n",
             "| metric, 0 to 1 | base model | with the adapter | difference |",
             "|---|---|---|---|",
@@ -162,7 +173,7 @@ def _data(data, settings, tokenizer):
     rows = []
     for split in ("train", "validation", "test"):
         lengths = token_lengths(list(data[split]), tokenizer)
-        middle = [sorted(values)[len(lengths) // 2] for values in zip(*lengths)]
+        middle = [f"{statistics.median(getattr(each, part) for each in lengths):.0f}" for part in ("prompt", "summary")]
         rows.append(
             f"| {split} | {len(lengths)} | {middle[0]} | {max(lengths)[0]} | {middle[1]} | "
             f"{max(map(len, data[split]['summaries']))} |"
@@ -184,14 +195,16 @@ def _limits(intervals, tested, data, settings):
     return "\n".join(
         [
             "## Limits",
-            f"- {tested} test dialogues tell quality to about ±{wide:.2f}; a smaller difference between two "
-            "models cannot be seen with them.",
+            f"- {tested} test dialogues tell each metric to about ±{wide:.2f}. How small a difference to another model "
+            "can be seen depends on how alike the two are: compare on the same dialogues, paired.",
             "- Whether the adapter is better than the base model is open in: "
             f"{', '.join(map(literal, unsure)) or 'no metric measured here'}.",
             "- The test dialogues come from the same source as the training dialogues. How it does on others "
             "was not measured.",
             f"- Prompts of more than {settings.max_prompt_tokens} tokens and summaries of more than "
             f"{settings.max_new_tokens} were not trained on.",
+            "- The weights can repeat what they were trained on. Give them away only if the dialogues themselves "
+            "could be given away.",
             "- Trained once, with one seed. ROUGE counts shared words; whether a summary is true was not "
             "measured. Nor was its tone.",
         ]
@@ -199,7 +212,7 @@ def _limits(intervals, tested, data, settings):
 
 
 def _how_to_load(settings):
-    base = json.dumps(public_name(settings.model))
+    base, template = json.dumps(public_name(settings.model)), json.dumps(TEMPLATES["conversation"])
     return f"""## How to load it
 ```python
 from peft import PeftModel
@@ -208,6 +221,11 @@ from transformers import AutoModelForSeq2SeqLM, AutoTokenizer
 base = {base}    # a hub id, or the folder of the base model on your computer
 tokenizer = AutoTokenizer.from_pretrained(base)
 model = PeftModel.from_pretrained(AutoModelForSeq2SeqLM.from_pretrained(base, use_safetensors=True), "this folder")
+
+dialogue = "#Person1#: Is the library open?\\n#Person2#: Until six."
+prompt = {template}.replace("{{dialogue}}", dialogue)    # the words of the training
+written = model.generate(**tokenizer(prompt, return_tensors="pt"), max_new_tokens={settings.max_new_tokens})
+print(tokenizer.decode(written[0], skip_special_tokens=True))
 ```"""
 
 

@@ -153,6 +153,19 @@ def mended_text(text):
         return text
 
 
+def mends_four_letters(text):
+    for letter in "üßé£":
+        text = text.replace(letter.encode("utf-8").decode("cp1252"), letter)
+    return text
+
+
+def mends_western_letters_alone(text):
+    try:
+        return text.encode("cp1252").decode("utf-8")
+    except UnicodeDecodeError:
+        return text
+
+
 def dialogues_needed(count, half_width, wanted):
     return math.ceil(round(count * (half_width / wanted) ** 2, 6))
 
@@ -833,6 +846,8 @@ MISTAKES = [
     ),
     ("mended_text", lambda text: text.encode("cp1252", "replace").decode("utf-8", "replace"), "must stay as it is"),
     ("mended_text", lambda text: None, "your function returns None"),
+    ("mended_text", mends_four_letters, "“Hello, said Zoë"),
+    ("mended_text", mends_western_letters_alone, "raised UnicodeEncodeError"),
     ("dialogues_needed", lambda count, half_width, wanted: count * half_width / wanted, "with the square root"),
     ("dialogues_needed", lambda count, half_width, wanted: int(count * (half_width / wanted) ** 2), "round up"),
     ("public_part", lambda path: path.rpartition("/")[2], "a drive's letter"),
@@ -1143,12 +1158,12 @@ RECORDS = {
     "kl_budget": {
         "kl_coef": 0.8,
         "lam": 1.0,
-        "kl": 2.0,
+        "kl": 0.6,
         "judged_before": 0.3,
         "judged": 0.2,
-        "tried": {0.4: {"kl": 5.0, "judged": 0.1}, 0.8: {"kl": 2.0, "judged": 0.2}},
+        "tried": {0.4: {"kl": 1.4, "judged": 0.1}, 0.8: {"kl": 0.6, "judged": 0.2}},
     },
-    "smallest_n": {"judged": {1: 0.4, 2: 0.3, 4: 0.25, 8: 0.2}, "chosen": 4},
+    "smallest_n": {"judged": {1: 0.4, 2: 0.3, 3: 0.19, 4: 0.15}, "chosen": 3},
     "temperature_choice": {
         "tried": {
             temperature: {"pass_1": one, "pass_8": eight}
@@ -1185,9 +1200,10 @@ RECORDS = {
             "thin": {"share": 0.015, "validation_loss": 0.3},
             "thick": {"share": 0.04, "validation_loss": 0.2},
             "few": {"share": 0.012, "validation_loss": 0.35},
+            "middle": {"share": 0.02, "validation_loss": 0.31},
         },
     },
-    "enough_examples": {"validation_loss": {100: 0.9, 300: 0.5, 1000: 0.42, 2500: 0.4}, "chosen": 300},
+    "enough_examples": {"validation_loss": {100: 0.9, 300: 0.5, 1000: 0.42, 2500: 0.4}, "chosen": 1000},
     "enough_shots": {"accuracy": {0: 0.69, 1: 0.74, 3: 0.77, 6: 0.8}, "questions": 96, "chosen": 3},
     "coarsest_group": {"rise": {32: 0.32, 64: 0.37, 192: 0.45}, "chosen": 64},
     "chunk_sizes": {"recall": {64: 0.5, 128: 0.62, 240: 0.66}, "chosen": 128},
@@ -1204,10 +1220,20 @@ WRONG_RECORDS = [
     ("coarsest_group", {"chosen": 192}, "not the largest size"),
     ("coarsest_group", {"rise": {64: 0.37}}, "measure at least 3"),
     ("coarsest_group", {"rise": {32: 0.9, 64: 0.9, 192: 0.9}}, "not the largest size"),
-    ("kl_budget", {"kl": 4.0}, "more than 3"),
-    ("kl_budget", {"judged": 0.35}, "not below"),
-    ("kl_budget", {"tried": {0.8: {"kl": 2.0, "judged": 0.2}}}, "compare at least two"),
-    ("kl_budget", {"tried": {0.4: {"kl": 2.5, "judged": 0.1}, 0.8: {"kl": 2.0, "judged": 0.2}}}, "kinder"),
+    ("kl_budget", {"kl_coef": 0.4, "kl": 1.4, "judged": 0.1}, "more than 1"),
+    ("kl_budget", {"judged_before": 0.15}, "not below"),
+    ("kl_budget", {"tried": {0.8: {"kl": 0.6, "judged": 0.2}}}, "compare at least two"),
+    ("kl_budget", {"tried": {0.4: {"kl": 0.9, "judged": 0.1}, 0.8: {"kl": 0.6, "judged": 0.2}}}, "kinder"),
+    ("kl_budget", {"tried": {0.4: {"kl": 1.4, "judged": 0.1}, 0.8: {"kl": 0.6}}}, "no 'judged' yet"),
+    ("kl_budget", {"kl_coef": 0.1}, "not among the values"),
+    ("kl_budget", {"kl": 0.5}, "kl: 0.500 is not the 0.600"),
+    ("kl_budget", {"kl": float("nan")}, "kl: nan is not the 0.600"),
+    ("kl_budget", {"judged": 0.1}, "judged: 0.100 is not the 0.200"),
+    (
+        "kl_budget",
+        {"kl": 1.2, "tried": {0.4: {"kl": 1.4, "judged": 0.1}, 0.8: {"kl": 1.2, "judged": 0.2}}},
+        "none is within the limit; try a larger β",
+    ),
     ("temperature_choice", {"for_one": 1.0}, "not the temperature with the largest pass_1"),
     ("temperature_choice", {"for_eight": 2.0}, "not the temperature with the largest pass_8"),
     ("temperature_choice", {"tried": {1.0: {"pass_1": 0.5, "pass_8": 0.6}}}, "try at least 3"),
@@ -1239,8 +1265,19 @@ WRONG_RECORDS = [
     ("lora_budget", {"chosen": "thick"}, "train at most 2%"),
     ("lora_budget", {"chosen": "few"}, "another adapter within the budget"),
     ("lora_budget", {"tried": {"thin": {"share": 0.015, "validation_loss": 0.3}}}, "compare at least 3"),
+    (
+        "lora_budget",
+        {
+            "tried": {
+                name: {"share": share, "validation_loss": 0.3}
+                for name, share in (("thin", 0.01), ("a", 0.03), ("b", 0.03))
+            }
+        },
+        "tried: 1 within the budget",
+    ),
     ("lora_budget", {"tried": {"thin": {"share": 0.015}}}, "no 'validation_loss' yet"),
-    ("enough_examples", {"chosen": 1000}, "not the smallest amount"),
+    ("enough_examples", {"chosen": 300}, "not the smallest amount at most 0.03 nats"),
+    ("enough_examples", {"chosen": 2500}, "not the smallest amount"),
     ("enough_examples", {"validation_loss": {300: 0.5, 2500: 0.4}}, "measure at least 4"),
     ("enough_examples", {"validation_loss": [0.5]}, "'validation_loss': expected"),
     ("chunk_sizes", {"chosen": 240}, "not the smallest size"),
@@ -1250,9 +1287,11 @@ WRONG_RECORDS = [
     ("better_examples", {"chosen": "one of each"}, "not the best set"),
     ("better_examples", {"right": {"one form": 0.5, "two of each": 0.6}}, "which form is missing"),
     ("better_examples", {"right": {"a": 0.5, "two of each": 0.6}}, "measure 'one form'"),
-    ("smallest_n", {"judged": {1: 0.4, 2: 0.3}}, "at least 1, 2 and 4"),
-    ("smallest_n", {"judged": {1: 0.4, 2: 0.39, 4: 0.38}}, "no n leaves"),
-    ("smallest_n", {"chosen": 8}, "not the smallest"),
+    ("smallest_n", {"judged": {1: 0.4, 2: 0.3, 4: 0.15}}, "measure n = [3] too"),
+    ("smallest_n", {"judged": {1: 0.4, 2: 0.39, 3: 0.38, 4: 0.37}}, "no n leaves"),
+    ("smallest_n", {"judged": {1: 0.4, 2: 0.39, 3: 0.38, 4: 0.37, 8: 0.1}, "chosen": 8}, "measure every smaller n"),
+    ("smallest_n", {"judged": {1: 40}}, "'judged': expected"),
+    ("smallest_n", {"chosen": 4}, "not the smallest"),
     ("template_choice", {"rows": 5}, "5 dialogues are too few"),
     ("template_choice", {"chosen": "briefly"}, "not the template with the highest mean"),
     ("template_choice", {"validation": {"tldr": 0.4}}, "'validation': expected"),

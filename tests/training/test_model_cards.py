@@ -10,7 +10,9 @@ import pytest
 import yaml
 from huggingface_hub import ModelCard
 
+from helpers.data.lengths import token_lengths
 from helpers.data.loading import load_dialogues
+from helpers.data.prompts import build_prompt
 from helpers.evaluation.statistics import mean_interval, paired_difference
 from helpers.models.generation import generate
 from helpers.run_records import TrainingError, fingerprint
@@ -46,12 +48,13 @@ def world(tiny_model, tiny_tokenizer, dialogues, summaries, tmp_path):
 
 def export(world, tokenizer, folder, name="my adapter", **changes):
     settings, data, run = world
+    measured = changes.pop("measured", {"ROUGE-1": (BEFORE, AFTER), "ROUGE-L": (AFTER, AFTER)})
     return export_adapter(
         run,
         replace(settings, **{key: changes.pop(key) for key in ("data", "model") if key in changes}),
         data,
         tokenizer,
-        {"ROUGE-1": (BEFORE, AFTER), "ROUGE-L": (AFTER, AFTER)},
+        measured,
         folder,
         name,
         **changes,
@@ -98,6 +101,48 @@ def test_the_cards_numbers_are_those_of_the_run(world, tiny_tokenizer, tmp_path)
     )
 
 
+def test_the_cards_intervals_draw_what_is_alike_together(world, tiny_tokenizer, tmp_path):
+    pairs = [f"group {number // 2}" for number in range(20)]
+    card = (export(world, tiny_tokenizer, tmp_path / "given", clusters=pairs) / "README.md").read_text(encoding="utf-8")
+    for scores in (BEFORE, AFTER):
+        assert f"| {mean_interval(scores, pairs):.3f} |" in card and f"{mean_interval(scores):.3f}" not in card
+    assert f"| {paired_difference(AFTER, BEFORE, pairs):+.3f} |" in card
+    assert "On 20 test dialogues, with 95% bootstrap intervals over their 10 groups;" in card
+    alone = export(world, tiny_tokenizer, tmp_path / "given", clusters=list(range(20))) / "README.md"
+    assert "with 95% bootstrap intervals over dialogues;" in alone.read_text(encoding="utf-8")
+
+
+def test_the_cards_lengths_are_medians(world, tiny_tokenizer, tmp_path):
+    card = (export(world, tiny_tokenizer, tmp_path / "given") / "README.md").read_text(encoding="utf-8")
+    for split, rows in world[1].items():
+        lengths = token_lengths(list(rows), tiny_tokenizer)
+        prompts, summaries = ([getattr(each, part) for each in lengths] for part in ("prompt", "summary"))
+        middle = f"{np.median(prompts):.0f} | {max(prompts)} | {np.median(summaries):.0f}"
+        assert f"| {split} | {len(rows)} | {middle} | 1 |" in card
+
+
+def test_the_card_says_how_sure_its_numbers_are_and_what_weights_can_hold(world, tiny_tokenizer, tmp_path):
+    card = (export(world, tiny_tokenizer, tmp_path / "given") / "README.md").read_text(encoding="utf-8")
+    assert "tell each metric to about ±0.08. How small a difference to another model can be seen depends on" in card
+    assert "Give them away only if the dialogues themselves could be given away." in card
+
+
+def test_the_cards_code_writes_the_summaries_that_were_measured(world, tiny_tokenizer, tmp_path, capsys):
+    settings, _, run = world
+    folder = export(world, tiny_tokenizer, tmp_path / "given")
+    code = (folder / "README.md").read_text(encoding="utf-8").partition("```python\n")[2].partition("\n```")[0]
+    base = json.dumps(public_name(settings.model))
+    assert f"base = {base} " in code and '"this folder")' in code
+    names = {}
+    exec(
+        code.replace(f"base = {base} ", f"base = {settings.model!r} ").replace('"this folder"', repr(str(folder))),
+        names,
+    )
+    prompt = build_prompt("#Person1#: Is the library open?\n#Person2#: Until six.")
+    wanted = generate(run.model, tiny_tokenizer, [prompt], max_new_tokens=settings.max_new_tokens, show_progress=False)
+    assert names["prompt"] == prompt and capsys.readouterr().out.strip() == wanted[0].strip()
+
+
 def test_no_path_and_no_dialogue_leaves_the_computer(world, tiny_tokenizer, dialogues, summaries, tmp_path):
     folder = export(world, tiny_tokenizer, tmp_path / "given")
     assert (
@@ -140,7 +185,9 @@ def test_no_name_becomes_another_key_or_acts_in_the_card(world, tiny_tokenizer, 
     assert "<script" not in body.partition("```python")[0] + body.partition("```python")[2].partition("\n```")[2]
     code = body.partition("```python\n")[2].partition("\n```")[0]
     compile(code, "card", "exec")
-    assert len(code.splitlines()) == 6 and body.count("\n# ") == 1 and "{{ 7*7 }}" not in body.partition("```python")[0]
+    assert (
+        len(code.splitlines()) == 11 and body.count("\n# ") == 1 and "{{ 7*7 }}" not in body.partition("```python")[0]
+    )
     assert yaml.safe_load(yaml.safe_dump(json.loads((folder / "adapter_config.json").read_text(encoding="utf-8"))))[
         "base_model_name_or_path"
     ].startswith('my "file"')
