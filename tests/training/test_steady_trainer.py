@@ -53,7 +53,7 @@ def test_a_resumed_run_keeps_its_best_weights(tiny_model, tiny_tokenizer, tmp_pa
     elif lost == "gone":
         shutil.rmtree(best)
     else:
-        (tmp_path / "stopped").rename(tmp_path / "elsewhere")
+        shutil.move(tmp_path / "stopped", tmp_path / "elsewhere")
     resumed = run("elsewhere" if lost == "moved" else "stopped")
     skipped = "checkpoint-8 is skipped and deleted: it needs the best weights, in checkpoint-2, which is not whole"
     assert (skipped in caplog.text) == (lost != "moved")
