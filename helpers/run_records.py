@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import json
+import logging
 import os
 import shutil
 import sys
@@ -16,6 +17,7 @@ from pathlib import Path
 import torch
 from filelock import FileLock, Timeout
 
+logger = logging.getLogger(__name__)
 KIT = Path(__file__).resolve().parent.parent
 # What labs train and keep: where LAB_RUNS says; else in the kit's folder wherever a notebook was started; where the kit
 # is an installed package, beside the notebook.
@@ -188,21 +190,22 @@ def fault(folder: Path) -> str | None:
     return None
 
 
-def resume_point(folder: Path, fault: Callable[[Path], str | None] = fault) -> tuple[Path | None, list[str]]:
-    """The newest checkpoint in a run's folder that is whole, and a sentence for each newer one, which is deleted: the
-    resumed run writes it again, and until then it would count among the few checkpoints that a run keeps.
+def resume_point(folder: Path, fault: Callable[[Path], str | None] = fault) -> Path | None:
+    """The newest checkpoint in a run's folder that is whole; None if there is none.
+
+    Newer ones are deleted, and a warning says why: the resumed run writes them again, and until then they would count
+    among the few checkpoints that a run keeps.
 
     Args:
         fault: what is wrong with a checkpoint, or None; another function may ask for more than whole files.
     """
-    faults = []
     for path in sorted(folder.glob("checkpoint-*"), key=lambda path: -int(path.name.split("-")[1])):
         wrong = fault(path)
         if wrong is None:
-            return path, faults
-        faults.append(f"{path} is skipped and deleted: {wrong}")
+            return path
+        logger.warning("%s is skipped and deleted: %s", path, wrong)
         shutil.rmtree(path)
-    return None, faults
+    return None
 
 
 def notes(checkpoint: Path) -> dict:

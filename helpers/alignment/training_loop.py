@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import math
 import random
 import shutil
@@ -26,7 +25,6 @@ from helpers.progress import Sparing, progress
 from helpers.run_records import claimed, fingerprint, notes, resume_point, seal
 
 KEPT = 2  # checkpoints: the newest, and the one before in case the newest was not written to its end
-logger = logging.getLogger(__name__)
 
 
 class AlignmentError(RuntimeError):
@@ -162,9 +160,7 @@ class TrainingLoop(ABC):
         stopped, told = "", Sparing(listener)
         alone = nullcontext() if self.folder is None else claimed(self.folder)
         with alone, progress(total=steps, desc=self.name, unit="step", disable=not show_progress) as bar:
-            for sentence in self.resume():
-                logger.warning(sentence)
-                bar.write(sentence)
+            self.resume()
             bar.update(len(self.history))
             bar.refresh()  # a loaded run shows all its steps
             while len(self.history) < steps and not stopped:
@@ -194,11 +190,11 @@ class TrainingLoop(ABC):
         for old in sorted(self.folder.glob("checkpoint-*"), key=lambda path: -int(path.name.split("-")[1]))[KEPT:]:
             shutil.rmtree(old)
 
-    def resume(self) -> list[str]:
-        """Goes to the newest whole checkpoint; gives a sentence for each newer one that is not whole."""
+    def resume(self):
+        """Goes to the newest whole checkpoint, where there is one."""
         if self.folder is None or self.history:
-            return []
-        checkpoint, faults = resume_point(self.folder)
+            return
+        checkpoint = resume_point(self.folder)
         if checkpoint is not None:
             tensors, kept = load_file(checkpoint / "state.safetensors"), notes(checkpoint)
             with torch.no_grad():
@@ -214,7 +210,6 @@ class TrainingLoop(ABC):
             version, numbers, gauss = kept["order"]
             self.order.setstate((version, tuple(numbers), gauss))
             self.history[:], self.kl_coef, self.queue = kept["history"], kept["kl_coef"], kept["queue"]
-        return faults
 
 
 def _optimizer_tensors(optimizer):

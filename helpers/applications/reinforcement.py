@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import logging
 import math
 import tempfile
 import warnings
@@ -26,7 +25,6 @@ from helpers.run_records import fingerprint, make_folder, resume_point, seal, wr
 # trl asks a model by an old name whether it recomputes activations.
 warnings.filterwarnings("ignore", message="`is_gradient_checkpointing` is deprecated", category=FutureWarning)
 
-logger = logging.getLogger(__name__)
 BATCH, GROUP, STEPS, RATE = 128, 8, 50, 3e-4  # of a reinforcement: completions a step, of one problem, steps, rate
 FIXED = {  # of every reinforcement
     "max_completion_length": LONGEST,
@@ -147,9 +145,7 @@ def reinforce(
         load_model(model, kept / WEIGHTS)
         return json.loads((kept / HISTORY).read_text(encoding="utf-8"))
     rows = Dataset.from_dict({"prompt": [question(each) for each in problems], "number": list(range(len(problems)))})
-    last, faults = resume_point(kept) if kept else (None, [])
-    for sentence in faults:
-        logger.warning(sentence)
+    last = kept and resume_point(kept)
     cached = model.config.use_cache
     with tempfile.TemporaryDirectory() as scratch:  # trl wants a folder, whether it writes or not
         options = GRPOConfig(

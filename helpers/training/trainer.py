@@ -217,10 +217,7 @@ def _train(adapted, tokenizer, pairs, validation, name, identity, target, listen
 
 
 def _resume_point(work, trainer, watch, bar):
-    checkpoint, faults = resume_point(work, resume_fault)
-    for sentence in faults:
-        logger.warning(sentence)
-        bar.write(sentence)
+    checkpoint = resume_point(work, resume_fault)
     if checkpoint:
         kept = notes(checkpoint)
         watch.before, trainer.tokens = kept["seconds"], kept["tokens"]
