@@ -23,7 +23,7 @@ SLIDERS = {
     "max_new_tokens": {"min": 1, "max": 200, "value": 80},
     "seed": {"min": 0, "max": 99, "value": 0},
 }
-OWN_NAMES = NAMES | {"temperature": "temp. (0: greedy)", "repetition_penalty": "repetition"}
+OWN_NAMES = NAMES | {"repetition_penalty": "repetition"}
 WAITING, STOPPED = "…", " [stopped]"
 
 

@@ -216,7 +216,7 @@ def plot_samples(
     above = {"xycoords": ("data", "axes fraction"), "xytext": (0, 3), "textcoords": "offset points", "ha": "center"}
     axes.annotate(name, (truth.estimate, 1), color=BLUE, **above)
     xlabel += f" ({beyond} lie beyond the ends)" if beyond else ""
-    return finished(figure, axes, xlabel, "samples", title)
+    return finished(figure, axes, xlabel, "count", title)
 
 
 def plot_tradeoff(

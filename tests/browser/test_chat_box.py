@@ -5,7 +5,7 @@ questions that mean harm or nothing.
 import pytest
 
 HARM = "<script>window.hacked = 1</script> <img src=x onerror='window.hacked = 1'> Say hello."
-SLIDERS = ("temp.", "top-k", "top-p", "repetition", "new tokens", "seed")
+GREEDY = {"temperature": 0, "top-k": 0, "top-p": 1, "repetition": 1, "new tokens": 24, "seed": 0}
 
 
 class ChatBox:
@@ -56,7 +56,7 @@ def box(labs):
     opened = ChatBox(labs.ran("chat_model"))
     opened.anew.click()
     opened.notebook.wait(lambda: not opened.rows(), 60, "the box to be empty")
-    for name, value in (("temp.", 0), ("top-k", 0), ("top-p", 1), ("repetition", 1), ("new tokens", 24), ("seed", 0)):
+    for name, value in GREEDY.items():
         opened.set(name, value)
     return opened
 
@@ -68,9 +68,9 @@ def test_it_answers_and_remembers(box):
     assert [who for who, _ in box.rows()] == ["user", "assistant"] * 2
 
 
-@pytest.mark.parametrize("name", SLIDERS)
+@pytest.mark.parametrize("name", GREEDY)
 def test_every_slider_at_both_ends_gives_an_answer(box, name):
-    box.set("temp.", 0.7)  # so that the parameters of sampling take part
+    box.set("temperature", 0.7)  # so that the parameters of sampling take part
     for key in ("Home", "End"):
         box.end(name, key)
         if name != "new tokens":

@@ -125,7 +125,7 @@ def test_samples_are_all_counted():
     assert labels(axes) == ["all 200"]
     bars = [bar for bar in axes.patches if bar.get_height() and to_hex(bar.get_facecolor()) == PALE]
     assert (
-        sum(bar.get_height() for bar in bars) == 4 and axes.get_xlabel() == "ROUGE-1" and axes.get_ylabel() == "samples"
+        sum(bar.get_height() for bar in bars) == 4 and axes.get_xlabel() == "ROUGE-1" and axes.get_ylabel() == "count"
     )
 
 
