@@ -120,8 +120,8 @@ class FamilyModel(nn.Module):
 
 @torch.no_grad()
 def _look_near(stack, places):
-    """Lets the first two heads of all blocks begin with a look at a neighbour, so that so short a training needs not
-    find that first. It is a choice of this kit; what it saves was not measured.
+    """Lets the first two heads of all blocks begin with a look at a neighbour, so that a short training need not find
+    that first. It is a choice of this kit; what it saves was not measured.
     """
     for head, place in enumerate(places):
         first_attention(stack).relative_attention_bias.weight[place, head] += 4.0
